@@ -368,7 +368,7 @@ def test_the_check_of_inputs_has_heartbeats_and_a_signal_ends_it_without_a_worke
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, "finish")
-    read_on = []
+    read_on: list[bool] = []
 
     def read(*_: object, since: str | None = None, **__: object) -> None:
         if since is not None:  # for the advice at the end

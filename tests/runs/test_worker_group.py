@@ -71,7 +71,9 @@ def test_a_worker_that_is_killed_is_named_and_not_the_connection_that_it_leaves(
 
 
 @pytest.mark.parametrize(("count", "status"), [(True, "killed"), (False, "failed"), (None, "failed")])
-def test_want_of_memory_of_one_worker_is_told_by_the_kernels_count(tmp_path: Path, count: bool, status: str) -> None:
+def test_want_of_memory_of_one_worker_is_told_by_the_kernels_count(
+    tmp_path: Path, count: bool | None, status: str
+) -> None:
     run = make_run(tmp_path, "finish")
     at = '  File "/lib/torch/distributed/distributed_c10d.py", line 1, in all_reduce\n    work.wait()'
     files.write_json(
