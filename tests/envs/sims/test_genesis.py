@@ -122,11 +122,15 @@ def test_effort_limits_bound_the_applied_torque(go2):
     go2.set_effort_limits(ALL, torch.full((N, J), 3.0))
     go2.step(50)
     assert go2.read().joint_torque.abs().max() == pytest.approx(3.0)
+    go2.set_effort_limits(ALL, torch.full((N, J), torch.nan))
+    torch.testing.assert_close(go2.effort_limits(ALL), torch.tensor([GO2.effort_limit] * N))
+    go2.step(1)
+    assert go2.read().joint_torque.abs().max() > 3.5
 
 
 def test_a_locked_joint_stays_while_its_target_moves(go2):
     knee = go2.joints.index("FL_calf_joint")
-    ranges = go2.joint_range.repeat(1, 1, 1)
+    ranges = torch.full((1, J, 2), torch.nan)
     ranges[0, knee] = torch.tensor([-1.505, -1.495])
     go2.set_joint_ranges(ONE, ranges)
     targets = POSE.clone()

@@ -127,7 +127,7 @@ def test_each_quantity_of_one_robot_changes_its_motion_as_in_mujoco(warp, cpu, q
 
 def test_the_changes_of_tasks_act_as_in_mujoco(warp, cpu):
     place(warp)
-    ranges = warp.joint_range.repeat(1, 1, 1)
+    ranges = torch.full((1, J, 2), torch.nan)
     ranges[0, 2] = torch.tensor([-1.55, -1.45])
     wrench = torch.zeros(1, 1, 6, dtype=torch.float64)
     wrench[..., 0], wrench[..., 5] = 40.0, 5.0
@@ -142,6 +142,9 @@ def test_the_changes_of_tasks_act_as_in_mujoco(warp, cpu):
         world.step(40)
     assert_alike(warp, cpu, 4e-3)
     assert float(warp.read().joint_torque[1].abs().max()) <= 12.0 + 1e-4
+    for world in (warp, cpu):
+        world.set_effort_limits(ONE, torch.full((1, J), torch.nan))
+        torch.testing.assert_close(world.effort_limits(ALL), torch.tensor([GO2.effort_limit] * N))
 
 
 def test_a_robot_with_a_bad_number_is_reset_and_reported_once(warp):

@@ -251,6 +251,30 @@ def test_events_change_the_gains_of_actuators_and_of_servos(
         torch.testing.assert_close(torque, wanted, atol=1e-3, rtol=1e-3)
 
 
+def test_gains_and_strength_of_an_actuator_multiply_each_other_and_survive_a_fault() -> None:
+    """The hips are actuated; every drawn factor is the same for actuators and servos."""
+    factors = {"strength": ("motor_strength", 0.5), "kp": ("stiffness", 1.6), "limit": ("torque_limit", 0.8)}
+    events: dict[str, Any] = {
+        name: {"func": "randomize", "mode": "startup", "params": {"quantity": quantity, "between": [factor] * 2}}
+        for name, (quantity, factor) in factors.items()
+    }
+    params = {"joints": "FL_hip_joint", "probability": 1.0, "onset_s": [0.02, 0.02], "mode": "scale", "severity": 0.5}
+    events["fault"] = {"func": "change_joint_torque", "mode": "reset", "params": params}
+    env, both = go2(2, events=events, joints=[".*_hip_joint"]), torch.arange(2)
+    own = 0.4 * env.effort_limit.repeat(2, 1)
+    for _ in range(2):
+        torch.testing.assert_close(env.world.effort_limits(both), own)
+        rollout(env, 2, size=0.1)
+        expected = own.clone()
+        expected[:, env.joints.index("FL_hip_joint")] *= 0.5
+        torch.testing.assert_close(env.world.effort_limits(both), expected)
+        env.reset()
+    targets = env.default_joint_pos + 0.1 * torch.ones(2, 12)
+    for position, velocity, torque in physics_steps(env.world, targets, 3):
+        wanted = 0.8 * env.stiffness * (targets - position) - 0.5 * env.damping * velocity
+        torch.testing.assert_close(torque, wanted, atol=1e-3, rtol=1e-3)
+
+
 def test_torque_limits_and_strength_are_drawn_for_networks_too(tmp_path: Path) -> None:
     file = save(PdNetwork(25.0, 0.5, 1), tmp_path / "pd.pt")
     net = {"func": "actuator_net", "joints": [".*_calf_joint"], "params": {"network_file": str(file)}}

@@ -87,12 +87,83 @@ def test_scale_mode_multiplies_the_nominal_limit():
     assert (limit <= 60.0).all()
 
 
+def drawn(quantity: str, mode: str, between: list[float], **params: Any) -> dict[str, Any]:
+    return {"func": "randomize", "mode": mode, "params": {"quantity": quantity, "between": between, **params}}
+
+
+def go2_with_fault(events: dict[str, Any], mode: str, **params: Any) -> ManagerEnv:
+    fault = {"joints": "FL_calf_joint", "probability": 1.0, "onset_s": [0.04, 0.04], "mode": mode, **params}
+    fault = {"func": "change_joint_torque", "mode": "reset", "params": fault}
+    return make_env("go2_flat", 2, events={"add_base_mass": None, **events, "fault": fault})
+
+
+def test_a_fault_leaves_what_was_drawn_of_all_joints_and_a_seeded_reset_repeats():
+    motors = {
+        "weak": drawn("motor_strength", "reset", [0.5, 0.9]),
+        "limits": drawn("torque_limit", "startup", [0.6, 0.9]),
+    }
+    env = go2_with_fault(motors, "scale", severity=0.5)
+    calf = env.joints.index("FL_calf_joint")
+
+    def episodes() -> torch.Tensor:
+        env.reset(seed=3)
+        observed = []
+        for episode in range(2):
+            own = (env.events.terms["weak"].values * env.events.terms["limits"].values).float()
+            expected = own.clone()
+            expected[:, calf] *= 0.5
+            for moment in range(4):
+                obs, *_, info = env.step(torch.zeros(2, 12))
+                observed.append(obs["policy"])
+                faulty = moment >= 2
+                torch.testing.assert_close(limits(env), expected if faulty else own)
+                if faulty:
+                    torch.testing.assert_close(info["labels"]["fault_limit"], expected[:, calf])
+            if episode == 0:
+                env.reset()
+        return torch.stack(observed)
+
+    assert torch.equal(episodes(), episodes()), "the second one began with a fault in place"
+
+
+def test_a_lock_leaves_the_drawn_ranges_of_all_joints():
+    env = go2_with_fault({"ends": drawn("joint_high", "reset", [0.9, 1.1])}, "lock")
+    env.reset(seed=0)
+    calf = env.joints.index("FL_calf_joint")
+    for _ in range(2):
+        for _ in range(3):
+            env.step(torch.zeros(2, 12))
+        ranges = torch.from_numpy(env.world.batch.expanded("jnt_range")[:, 1:].copy())
+        healthy = torch.arange(12) != calf
+        assert torch.equal(ranges[:, healthy, 1], env.events.terms["ends"].values[:, healthy])
+        assert (ranges[:, calf].diff() < 0.02).all()
+        env.reset()
+        high = torch.from_numpy(env.world.batch.expanded("jnt_range")[:, 1:, 1].copy())
+        assert torch.equal(high, env.events.terms["ends"].values)
+
+
 def test_free_mode_leaves_no_torque():
     env = open_failure(8, probability=1.0, onset_s=[0.0, 0.0], mode="free", severity=None)
     for _ in range(3):
         labels = step(env)
     joint = labels["fault_joint"].long()
     assert (env.state.joint_torque[torch.arange(8), joint] == 0.0).all()
+
+
+def test_a_draw_in_the_middle_of_a_fault_changes_the_healthy_joints_alone():
+    weak = drawn("motor_strength", "interval", [0.5, 0.9]) | {"interval_range_s": [0.08, 0.08]}
+    env = go2_with_fault({"weak": weak}, "absolute", severity=5.0)
+    env.reset(seed=0)
+    calf = env.joints.index("FL_calf_joint")
+    for _ in range(6):
+        labels = env.step(torch.zeros(2, 12))[-1]["labels"]
+    expected = (env.effort_limit * env.events.terms["weak"].values).float()
+    assert (env.events.terms["weak"].values < 0.95).all()
+    expected[:, calf] = 5.0
+    torch.testing.assert_close(limits(env), expected)
+    assert (labels["fault_limit"] == 5.0).all()
+    env.reset()
+    torch.testing.assert_close(limits(env), (env.effort_limit * env.events.terms["weak"].values).float())
 
 
 def test_lock_mode_holds_the_joint_against_its_target():

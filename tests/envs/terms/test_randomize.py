@@ -117,6 +117,55 @@ def test_what_is_measured_of_gravity_follows_it() -> None:
     assert torch.equal(observations.projected_gravity(none), observations.projected_gravity(plain))
 
 
+@pytest.mark.parametrize("modes", [("startup", "reset"), ("reset", "startup")])
+def test_quantities_that_share_a_field_multiply_each_other(modes: tuple[str, str]) -> None:
+    first, second = modes
+    drawn = {
+        "inertia": event("body_inertia", (1.5, 2.0), first, of="base"),
+        "mass": event("body_mass", (0.8, 1.2), second, of="base"),
+        "kp": event("stiffness", (1.5, 2.0), first),
+        "limit": event("torque_limit", (0.6, 0.8), first),
+        "strength": event("motor_strength", (0.5, 0.6), second),
+    }
+    env = go2(2, **drawn)
+
+    def require_products() -> None:
+        values = {name: term(env, name).values.numpy() for name in drawn}
+        base, model = env.world.model.body("base").id, env.world.model
+        inertia = env.world.batch.expanded("body_inertia")[:, base] / model.body_inertia[base]
+        share = values["mass"] / model.body_mass[base]
+        assert np.allclose(inertia, values["inertia"] * share, rtol=1e-12)
+        for field, name in (("actuator_gainprm", "kp"), ("actuator_forcerange", "limit")):
+            acting = env.world.batch.expanded(field)[..., 1 if name == "limit" else 0]
+            assert np.allclose(acting, values[name] * values["strength"], rtol=1e-12)
+
+    require_products()
+    env.reset()
+    require_products()
+    saved = env.state_dict()
+    env.reset(seed=1)
+    env.load_state_dict(saved)
+    env.reset()
+    require_products()
+
+
+def test_a_state_without_factors_restores_its_products_and_the_next_draw_is_of_the_model() -> None:
+    drawn = {"strength": event("motor_strength", (0.5, 0.6), "reset"), "mass": event("body_mass", (0.8, 1.2), "reset")}
+    env = go2(2, **drawn)
+    older = env.state_dict()
+    for name in ("motors", "inertia"):  # not there before 0.2
+        del older["world"][name]
+    fields = {name: values.numpy().copy() for name, values in older["world"]["expanded"].items()}
+    other = go2(2, **drawn)
+    other.reset(seed=7)
+    other.load_state_dict(older)
+    for name in ("actuator_gainprm", "actuator_forcerange", "body_inertia"):
+        assert np.array_equal(other.world.batch.expanded(name), fields[name])
+    other.reset()
+    stiffness = other.world.batch.expanded("actuator_gainprm")[..., 0] / other.world.model.actuator_gainprm[:, 0]
+    assert np.allclose(stiffness, term(other, "strength").values.numpy(), rtol=1e-12)
+
+
 @pytest.mark.parametrize("order", [("ground", "feet"), ("feet", "ground")])
 def test_friction_of_the_ground_multiplies_that_of_the_feet(order: tuple[str, str]) -> None:
     drawn = {

@@ -16,6 +16,7 @@ from regimen.envs.actuators.group import JointGroup
 from regimen.envs.actuators.settings import actuated_joints
 from regimen.envs.manager_base import term_state
 from regimen.envs.past_values import Part, PastValues
+from regimen.envs.sims.motor_parameters import GAINS, LIMIT, STRENGTH, MotorParameters
 from regimen.envs.term_binding import as_slice, find_term
 from regimen.system.errors import ConfigError, did_you_mean
 
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
     from regimen.envs.robots.robot import Robot
     from regimen.envs.sims.world import RandomizedWorld, TorqueWorld, World
     from regimen.runs.checkpoint_header import StateDict
-
-GAINS = ("stiffness", "damping", "torque_limit")
-"""Quantities of an actuator that `randomize` draws by their own name."""
-
-STRENGTH = "motor_strength"
-"""Quantity that is a factor of all others of an actuator."""
 
 
 def with_actuators(
@@ -78,6 +73,7 @@ class _Part:
         self.columns = as_slice(columns, group.device)
         self.outputs = as_slice([sim.torque_joints.index(joint) for joint in group.joints], group.device)
         self.nominal = {name: values[0].clone() for name, values in self.model.quantities.items()}
+        self._motors = MotorParameters(self.nominal, group.num_envs) if self.nominal else None
         self.most_delay = cfg.delay[1]
         self.delay: PastValues | None = None
         if cfg.delay[1] > 0:
@@ -108,16 +104,26 @@ class _Part:
             self.delay.reset(env_ids)
 
     def set(self, quantity: str, env_ids: torch.Tensor, values: torch.Tensor, columns: torch.Tensor) -> None:
-        """Set a quantity of the joints `columns` (k,) of this actuator, values (n, k); a factor sets all of them."""
-        rows = env_ids[:, None]
-        for name, held in self.model.quantities.items():
-            if name == quantity or quantity == STRENGTH:
-                new = self.nominal[name][columns] * values if quantity == STRENGTH else values
-                held[rows, columns] = new.to(held)
+        """Set a quantity of the joints `columns` (k,) of this actuator, values (n, k); a factor changes all of them."""
+        if self._motors is not None:
+            at = (env_ids[:, None], columns)
+            self._write(at, self._motors.set(quantity, at, values))
+
+    def impose_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
+        """Let torque limits (n, K) in N·m act, NaN: those that the joints have."""
+        if self._motors is not None:
+            at = (env_ids[:, None], torch.arange(len(self.joints), device=self.joints.device))
+            self._write(at, self._motors.impose(at, limits))
+
+    def _write(self, at: tuple[torch.Tensor, ...], acting: dict[str, torch.Tensor]) -> None:
+        for name, values in acting.items():
+            held = self.model.quantities[name]
+            held[at] = values.to(held)
 
     def state_dict(self) -> StateDict:
         return {
             "quantities": {name: values.clone() for name, values in self.model.quantities.items()},
+            "motors": None if self._motors is None else self._motors.state_dict(),
             "model": term_state(self.model),
             "delay": None if self.delay is None else self.delay.state_dict(),
         }
@@ -125,6 +131,10 @@ class _Part:
     def load_state_dict(self, state: StateDict) -> None:
         for name, values in state["quantities"].items():
             self.model.quantities[name].copy_(values)
+        if self._motors is not None:
+            self._motors = MotorParameters(self.nominal, self.group.num_envs)
+            if "motors" in state:  # absent in checkpoints of older versions
+                self._motors.load_state_dict(state["motors"])
         for name, value in state["model"].items():
             setattr(self.model, name, value.clone() if isinstance(value, torch.Tensor) else value)
         if self.delay is not None:
@@ -215,10 +225,19 @@ class ActuatedWorld:
         for part in self._parts:
             part.reset(env_ids)
 
+    def effort_limits(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Return the largest absolute torque (n, J) in N·m, of servos and of actuators."""
+        limits = self.sim.effort_limits(env_ids)
+        for part in self._parts:
+            if LIMIT in part.model.quantities:
+                limits[:, part.joints] = part.model.quantities[LIMIT][env_ids]
+        return limits
+
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
-        """Set the largest absolute torque (n, J) in N·m, of servos and of actuators."""
+        """Impose a largest absolute torque (n, J) in N·m, NaN for none, on servos and on actuators."""
         self.sim.set_effort_limits(env_ids, limits)
-        self._set_all("torque_limit", env_ids, limits)
+        for part in self._parts:
+            part.impose_limits(env_ids, limits[:, part.joints])
 
     def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
         """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad, of servos and of actuators."""

@@ -119,16 +119,21 @@ class Robot:
         """Return uniform draws of the environment's generator."""
         return torch.rand(*shape, device=self.device)
 
+    def effort_limits(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Return the nominal limits (n, J) in N·m, which a robot has before its fault."""
+        return self.effort_limit.repeat(len(env_ids), 1)
+
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
-        """Set the largest absolute torque (n, J) in N·m."""
-        self.limits.set(env_ids, limits)
+        """Set the largest absolute torque (n, J) in N·m, NaN: the nominal one."""
+        self.limits.set(env_ids, torch.where(limits.isnan(), self.effort_limit, limits))
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
-        """Set the joint ranges (n, J, 2) in rad.
+        """Set the joint ranges (n, J, 2) in rad, NaN: the nominal one.
 
         Isaac Lab's writer moves the default pose and the soft limits into the new range; both stay as they were here,
         for a joint that is locked for an episode is the same joint in the next.
         """
+        ranges = torch.where(ranges.isnan(), self.joint_range, ranges)
         self.asset.write_joint_position_limit_to_sim_index(
             limits=ranges.contiguous(), env_ids=env_ids.to(torch.int32), warn_limit_violation=False
         )

@@ -117,6 +117,7 @@ class IsaacLabWorld:
         self._torques = torch.zeros_like(self._targets)  # (N, J), 0 for joints with a servo
         # Robots reset since the last step: their contacts and accelerations are of the state before.
         self._moved = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        self._effort_limit = torch.tensor(robot.effort_limit, device=self.device)
         self._changed = {
             "stiffness": per_env(robot.stiffness),
             "damping": per_env(robot.damping),
@@ -249,8 +250,13 @@ class IsaacLabWorld:
         self.newton.forget(env_ids)
         self._moved[env_ids] = True
 
+    def effort_limits(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Return the largest absolute torque (n, J) in N·m."""
+        return self._changed["effort"][env_ids]
+
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
-        """Set the largest absolute torque (n, J) in N·m."""
+        """Set the largest absolute torque (n, J) in N·m, NaN: the nominal one."""
+        limits = torch.where(limits.isnan(), self._effort_limit, limits)
         self._changed["effort"][env_ids] = limits
         self.newton.set_effort_limits(env_ids, limits)
 
@@ -264,7 +270,8 @@ class IsaacLabWorld:
         self.articulation.write_joint_damping_to_sim_index(damping=damping.contiguous(), env_ids=ids)
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
-        """Set the joint ranges (n, J, 2) in rad."""
+        """Set the joint ranges (n, J, 2) in rad, NaN: the nominal one."""
+        ranges = torch.where(ranges.isnan(), self.joint_range, ranges)
         self._changed["range"][env_ids] = ranges
         self.newton.set_joint_ranges(env_ids, ranges)
 

@@ -108,6 +108,7 @@ class GenesisWorld:
         self._home, self._targets = entity.get_qpos().clone(), entity.get_qpos()[:, self._q0 :].clone()
         # Robots reset since the last step: their contacts and accelerations are of the state before.
         self._moved = torch.zeros(n, dtype=torch.bool, device=self.device)
+        self._effort_limit = torch.tensor(robot.effort_limit, device=self.device)
         self._changed = {
             "stiffness": self._per_env(robot.stiffness),
             "damping": self._per_env(robot.damping),
@@ -224,8 +225,13 @@ class GenesisWorld:
             self.entity.control_dofs_force(still, self._motors, envs_idx=env_ids)
         self._moved[env_ids] = True
 
+    def effort_limits(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Return the largest absolute torque (n, J) in N·m."""
+        return self._changed["effort"][env_ids]
+
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
-        """Set the largest absolute torque (n, J) in N·m."""
+        """Set the largest absolute torque (n, J) in N·m, NaN: the nominal one."""
+        limits = torch.where(limits.isnan(), self._effort_limit, limits)
         self._changed["effort"][env_ids] = limits
         if self._servos:
             limits = limits if not self._motors else limits[:, self._servo_columns]
@@ -240,7 +246,8 @@ class GenesisWorld:
             self.entity.set_dofs_kv(own(damping), self._servos, envs_idx=env_ids)
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
-        """Set the joint ranges (n, J, 2) in rad."""
+        """Set the joint ranges (n, J, 2) in rad, NaN: the nominal one."""
+        ranges = torch.where(ranges.isnan(), self.joint_range, ranges)
         self._changed["range"][env_ids] = ranges
         self.entity.set_dofs_limit(ranges[..., 0], ranges[..., 1], self._dofs, envs_idx=env_ids)
 

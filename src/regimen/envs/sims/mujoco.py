@@ -138,10 +138,6 @@ class MujocoWorld(MujocoModelWorld):
         self._warmstart[ids], self._time[ids], self._wrench[ids] = 0.0, 0.0, 0.0
         self.batch.forward(ids=ids)
 
-    def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
-        """Set the joint ranges (n, J, 2) in rad."""
-        self.batch.expand("jnt_range")[np.ix_(env_ids.numpy(), self._joint_ids)] = ranges.numpy()
-
     def add_wrench(self, env_ids: torch.Tensor, columns: torch.Tensor, wrench: torch.Tensor) -> None:
         """Add wrenches (n, k, 6) on bodies, the columns (k,) of `names_of("body_mass")`, of the robots `env_ids`."""
         bodies = columns.numpy() + 1  # the world is body 0

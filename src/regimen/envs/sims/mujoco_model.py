@@ -109,14 +109,22 @@ class MujocoModelWorld(ABC):
         quat[:, 0] = 1.0
         return zeros[0], quat, zeros[1], zeros[2]
 
+    def effort_limits(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Return the largest absolute torque (n, J) in N·m."""
+        return self._quantities.torque_limits(env_ids)
+
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
-        """Set the largest absolute torque (n, J) in N·m."""
-        self._quantities.set_servos("torque_limit", env_ids, limits)
+        """Impose a largest absolute torque (n, J) in N·m, NaN for none."""
+        self._quantities.impose_torque_limits(env_ids, limits)
 
     def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
         """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
         self._quantities.set_servos("stiffness", env_ids, stiffness)
         self._quantities.set_servos("damping", env_ids, damping)
+
+    def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
+        """Impose joint ranges (n, J, 2) in rad, NaN for none."""
+        self._quantities.impose_ranges(env_ids, ranges)
 
     def add_base_mass(self, env_ids: torch.Tensor, delta: torch.Tensor) -> None:
         """Set the mass of the base to nominal plus `delta` (n,) kg, its inertia scaled alike."""

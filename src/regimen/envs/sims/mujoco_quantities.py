@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
+
+from regimen.envs.sims.motor_parameters import GAINS, STRENGTH, MotorParameters
 
 if TYPE_CHECKING:
     import mujoco
@@ -63,6 +65,13 @@ EXPANDED = (
 CONSTANTS = ("body_mass", "body_inertia", "body_ipos", "body_pos", "dof_armature", "geom_size")
 """Those of them from which MuJoCo derives constants, such as the bounds outside of which a shape touches nothing."""
 
+PARAMETERS = {
+    "stiffness": (("actuator_gainprm", 0, 1.0), ("actuator_biasprm", 1, -1.0)),
+    "damping": (("actuator_biasprm", 2, -1.0),),
+    "torque_limit": (("actuator_forcerange", 0, -1.0), ("actuator_forcerange", 1, 1.0)),
+}
+"""Parameter of a servo -> field, component and sign, wherever the model has it."""
+
 GRAVITY = {"gravity_x": 0, "gravity_y": 1, "gravity_z": 2}
 """Quantity -> component of `opt.gravity`."""
 
@@ -102,6 +111,35 @@ class _GroundFriction:
 
     shapes: torch.Tensor
     factor: torch.Tensor
+
+
+@dataclass
+class _Inertia:
+    """Two factors of the moments of inertia of bodies.
+
+    Attributes:
+        share: (N, bodies), mass divided by that of the model.
+        factor: (N, bodies), drawn.
+    """
+
+    share: torch.Tensor
+    factor: torch.Tensor
+
+
+@dataclass
+class _Ranges:
+    """Ranges of joints that a lock replaces for a time.
+
+    Attributes:
+        own: (N, joints, 2) rad, of the model or drawn.
+        imposed: (N, joints, 2) rad, what acts in their place; NaN for none.
+    """
+
+    own: torch.Tensor
+    imposed: torch.Tensor
+
+
+_Part = TypeVar("_Part", _GroundFriction, _Inertia, _Ranges)
 
 
 class MujocoQuantities:
@@ -152,10 +190,9 @@ class MujocoQuantities:
         self._writers: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]] = {
             "body_mass": self._set_mass,
             "body_inertia": self._set_inertia,
-            "stiffness": self._set_stiffness,
-            "damping": self._set_damping,
-            "torque_limit": self._set_limit,
-            "motor_strength": self._set_strength,
+            **{name: partial(self._set_motors, name) for name in (*GAINS, STRENGTH)},
+            "joint_low": partial(self._set_range_end, 0),
+            "joint_high": partial(self._set_range_end, 1),
             "friction": self.set_friction,
             "terrain_friction": self._set_terrain_friction,
             **{name: partial(self._set_gravity, axis) for name, axis in GRAVITY.items()},
@@ -164,6 +201,9 @@ class MujocoQuantities:
         self._outdated = False  # on the host, so that nothing waits for the device
         self.gravity: torch.Tensor | None = None
         self._ground: _GroundFriction | None = None
+        self._motors: MotorParameters | None = None
+        self._inertia: _Inertia | None = None
+        self._ranges: _Ranges | None = None
         self._nominal: dict[str, torch.Tensor] = {}
 
     def _indices(self, rows: Sequence[int] | np.ndarray) -> torch.Tensor:
@@ -227,6 +267,25 @@ class MujocoQuantities:
         if len(self._servos):
             self.set(quantity, ids, self._servos, values[:, self._servos])
 
+    def torque_limits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the torque limits (n, J) in N·m that act in some robots `ids` (n,), float32."""
+        limits = self._fields.expanded("actuator_forcerange")
+        if limits is None:
+            return self.nominal("torque_limit").float().repeat(len(ids), 1)
+        return limits[ids][:, self._owners("torque_limit")[1], 1].float()
+
+    def impose_torque_limits(self, ids: torch.Tensor, limits: torch.Tensor) -> None:
+        """Let torque limits (n, J) in N·m act in the servos of some robots `ids` (n,), NaN: those that they have."""
+        if len(self._servos):
+            at = (ids[:, None], self._servos)
+            self._write_motors(ids, self._servos, self._drawn_motors().impose(at, limits[:, self._servos]))
+
+    def impose_ranges(self, ids: torch.Tensor, ranges: torch.Tensor) -> None:
+        """Let ranges (n, J, 2) in rad act in the joints of some robots `ids` (n,), NaN: those that they have."""
+        at = (ids[:, None], self._of["jnt"][1])
+        self._drawn_ranges().imposed[at] = ranges.double()
+        self._write_ranges(at)
+
     def derive(self) -> None:
         """Compute the constants of the robots that were changed since the last call."""
         if self._outdated:
@@ -246,15 +305,21 @@ class MujocoQuantities:
             friction[at] = self._ground.shapes[at] * self._ground.factor[ids, None]
 
     def state_dict(self) -> StateDict:
-        """Return the changed fields of the model as tensors."""
+        """Return the changed fields of the model, and of what they are products, as tensors."""
         changed = {name: self._fields.expanded(name) for name in EXPANDED}
         state: StateDict = {"expanded": {n: v.clone() for n, v in changed.items() if v is not None}}
-        if self._ground is not None:
-            state["terrain_friction"] = {"shapes": self._ground.shapes.clone(), "factor": self._ground.factor.clone()}
+        for name, part in (("terrain_friction", self._ground), ("inertia", self._inertia), ("ranges", self._ranges)):
+            if part is not None:
+                state[name] = {field: values.clone() for field, values in vars(part).items()}
+        if self._motors is not None:
+            state["motors"] = self._motors.state_dict()
         return state
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore `state_dict`; fields expanded since then get the values of the model."""
+        """Restore `state_dict`; fields expanded since then get the values of the model.
+
+        A state of an older version has only products: factors begin at 1, and change the products when they are drawn.
+        """
         saved = state["expanded"]
         changed = [name for name in EXPANDED if name in saved or self._fields.expanded(name) is not None]
         for name in changed:
@@ -266,9 +331,18 @@ class MujocoQuantities:
             self._fields.derive(torch.ones_like(self._changed))
             self._changed.zero_()
             self._outdated = False
-        ground = state.get("terrain_friction")
-        device = self._fields.device
-        self._ground = ground and _GroundFriction(**{n: part.to(device, copy=True) for n, part in ground.items()})
+        self._ground = self._part(_GroundFriction, state.get("terrain_friction"))
+        self._inertia = self._part(_Inertia, state.get("inertia"))
+        self._ranges = self._part(_Ranges, state.get("ranges"))
+        self._motors = None
+        if "motors" in state:
+            self._drawn_motors().load_state_dict(state["motors"])
+
+    def _part(self, kind: type[_Part], saved: StateDict | None) -> _Part | None:
+        """Return one of the dataclasses above with copies of what was saved of it, None for nothing."""
+        if not saved:
+            return None
+        return kind(**{field: values.to(self._fields.device, copy=True) for field, values in saved.items()})
 
     def _owners(self, quantity: str) -> tuple[list[str], torch.Tensor]:
         if quantity in FIELDS:
@@ -292,36 +366,54 @@ class MujocoQuantities:
         at, nominal = (ids[:, None], rows), self._of_model("body_mass")[rows]
         masses = torch.maximum(values, 0.1 * nominal)
         self._write("body_mass", at, masses)
-        share = (masses / nominal.clamp_min(1e-9))[..., None]
-        self._write("body_inertia", at, self._of_model("body_inertia")[rows] * share)
+        self._drawn_inertia().share[at] = masses / nominal.clamp_min(1e-9)
+        self._write_inertia(at)
 
     def _set_inertia(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
-        self._write("body_inertia", (ids[:, None], rows), self._of_model("body_inertia")[rows] * values[..., None])
+        at = (ids[:, None], rows)
+        self._drawn_inertia().factor[at] = values
+        self._write_inertia(at)
 
-    def _set_stiffness(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
-        self._write_parameter("actuator_gainprm", 0, ids, rows, values)
-        self._write_parameter("actuator_biasprm", 1, ids, rows, -values)
+    def _drawn_inertia(self) -> _Inertia:
+        if self._inertia is None:
+            ones = torch.ones_like(self._of_model("body_mass")).repeat(self._fields.num_envs, 1)
+            self._inertia = _Inertia(ones, ones.clone())
+        return self._inertia
 
-    def _set_damping(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
-        self._write_parameter("actuator_biasprm", 2, ids, rows, -values)
+    def _write_inertia(self, at: tuple[torch.Tensor, torch.Tensor]) -> None:
+        drawn = self._drawn_inertia()
+        nominal = self._of_model("body_inertia")[at[1]]
+        self._write("body_inertia", at, nominal * drawn.share[at][..., None] * drawn.factor[at][..., None])
 
-    def _set_limit(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
-        self._write_parameter("actuator_forcerange", 0, ids, rows, -values)
-        self._write_parameter("actuator_forcerange", 1, ids, rows, values)
+    def _set_motors(self, quantity: str, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        self._write_motors(ids, rows, self._drawn_motors().set(quantity, (ids[:, None], rows), values))
 
-    def _write_parameter(
-        self, field: str, component: int, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor
-    ) -> None:
-        array = self._fields.expand(field)[..., component]
-        array[ids[:, None], rows] = values.to(array.dtype)
+    def _drawn_motors(self) -> MotorParameters:
+        if self._motors is None:
+            self._motors = MotorParameters({name: self.nominal(name) for name in GAINS}, self._fields.num_envs)
+        return self._motors
 
-    def _set_strength(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
-        for quantity, write in (
-            ("stiffness", self._set_stiffness),
-            ("damping", self._set_damping),
-            ("torque_limit", self._set_limit),
-        ):
-            write(ids, rows, self.nominal(quantity)[rows] * values)
+    def _write_motors(self, ids: torch.Tensor, rows: torch.Tensor, acting: dict[str, torch.Tensor]) -> None:
+        """Write parameters of the actuators `rows` (k,) of some robots `ids` (n,): name -> (n, k)."""
+        for name, values in acting.items():
+            for field, component, sign in PARAMETERS[name]:
+                array = self._fields.expand(field)[..., component]
+                array[ids[:, None], rows] = (sign * values).to(array.dtype)
+
+    def _set_range_end(self, end: int, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        at = (ids[:, None], rows)
+        self._drawn_ranges().own[..., end][at] = values
+        self._write_ranges(at)
+
+    def _drawn_ranges(self) -> _Ranges:
+        if self._ranges is None:
+            own = self._of_model("jnt_range").repeat(self._fields.num_envs, 1, 1)
+            self._ranges = _Ranges(own, torch.full_like(own, torch.nan))
+        return self._ranges
+
+    def _write_ranges(self, at: tuple[torch.Tensor, torch.Tensor]) -> None:
+        own, imposed = (ranges[at] for ranges in (self._drawn_ranges().own, self._drawn_ranges().imposed))
+        self._write("jnt_range", at, torch.where(imposed.isnan(), own, imposed))
 
     def _set_terrain_friction(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
         friction = self._fields.expand("geom_friction")[:, :, 0]

@@ -65,7 +65,6 @@ class MujocoWarpWorld(MujocoModelWorld):
         self.cfg = cfg
         self._batch = _open(cfg, robot, self.model, num_envs)
         self._bind(self._batch)
-        self._joint_columns = torch.from_numpy(self._joint_ids).to(self.device)
         self._motor_columns, self._servo_columns = (on_device(c, self.device) for c in (self._motors, self._servos))
         self._batch.forward(torch.arange(num_envs, device=self.device))
 
@@ -121,10 +120,6 @@ class MujocoWarpWorld(MujocoModelWorld):
         batch.ctrl[env_ids] = ctrl
         batch.warmstart[env_ids], batch.time[env_ids], batch.wrench[env_ids] = 0.0, 0.0, 0.0
         batch.forward(env_ids)
-
-    def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
-        """Set the joint ranges (n, J, 2) in rad."""
-        self._batch.expand("jnt_range")[env_ids[:, None], self._joint_columns] = ranges
 
     def add_wrench(self, env_ids: torch.Tensor, columns: torch.Tensor, wrench: torch.Tensor) -> None:
         """Add wrenches (n, k, 6) on bodies, the columns (k,) of `names_of("body_mass")`, of the robots `env_ids`."""

@@ -105,8 +105,15 @@ class World(Protocol):
         """
         ...
 
+    def effort_limits(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Return the largest absolute torque (n, J) in N·m that acts in the robots `env_ids` (n,)."""
+        ...
+
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
-        """Set the largest absolute torque (n, J) in N·m of the robots `env_ids`."""
+        """Impose a largest absolute torque (n, J) in N·m on the robots `env_ids` (n,).
+
+        NaN imposes none: the joint has its own limit, that of the model or the one that was drawn.
+        """
         ...
 
     def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
@@ -114,7 +121,10 @@ class World(Protocol):
         ...
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
-        """Set the joint ranges (n, J, 2) in rad of the robots `env_ids`; a zero width locks a joint."""
+        """Impose ranges (n, J, 2) in rad on the joints of the robots `env_ids` (n,); NaN imposes none, see above.
+
+        A zero width locks a joint.
+        """
         ...
 
     def add_base_mass(self, env_ids: torch.Tensor, delta: torch.Tensor) -> None:

@@ -204,16 +204,18 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
 
     At the reset of an env its fault of the last episode is cleared and a new one is drawn: with `probability` a fault,
     the joint uniform over `joints`, the onset uniform over `onset_s`, the severity uniform over its range. The fault is
-    applied before the physics of the first step at or after the onset, and is in the labels of that step.
+    applied before the physics of the first step at or after the onset, and is in the labels of that step. It changes
+    this joint alone: what `randomize` drew of the robot holds before, during and after the fault.
 
     Modes:
         absolute: the effort limit becomes `severity` N·m.
-        scale: the effort limit becomes `severity` times its nominal value.
+        scale: the effort limit becomes `severity` times the one that the joint has, nominal or drawn.
         lock: the joint stays within `LOCK_WIDTH_RAD` of where it was.
         free: the joint has no torque.
 
-    Labels (`info["labels"]`), each (N,): `fault_joint` int16, -1 while healthy; `fault_onset_step` int32, -1 if this
-    episode stays healthy; `fault_limit` float32 N·m, the faulty joint's effort limit, NaN while healthy.
+    Labels (`info["labels"]`), each (N,): `fault_joint` int16, -1 while healthy; `fault_onset_step` int32, the drawn
+    step, also in an episode that ends before it, -1 if none is drawn; `fault_limit` float32 N·m, the faulty joint's
+    effort limit, NaN while healthy.
     """
 
     LOCK_WIDTH_RAD = 0.01
@@ -325,9 +327,11 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
 
     def _clear(self, ids: torch.Tensor) -> None:
         if len(ids):
-            self.env.world.set_effort_limits(ids, self.env.effort_limit.repeat(len(ids), 1))
+            none = torch.full((len(ids), len(self.env.joints)), torch.nan, device=ids.device)
             if self.mode == "lock":
-                self.env.world.set_joint_ranges(ids, self.env.joint_range.repeat(len(ids), 1, 1))
+                self.env.world.set_joint_ranges(ids, none[..., None].repeat(1, 1, 2))
+            else:
+                self.env.world.set_effort_limits(ids, none)
             self.active[ids] = False
             self.limit[ids] = torch.nan
 
@@ -357,23 +361,25 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         if not len(ids):
             return
         joint, rows = self.joint[ids].long(), torch.arange(len(ids), device=ids.device)
-        limits = self.env.effort_limit.repeat(len(ids), 1)
-        nominal = limits[rows, joint]
-        limits[rows, joint] = {
+        own = self.env.world.effort_limits(ids)[rows, joint]
+        limit = {
             "absolute": self.severity[ids],
-            "scale": nominal * self.severity[ids],
-            "lock": nominal,
-            "free": torch.zeros_like(nominal),
+            "scale": own * self.severity[ids],
+            "lock": own,
+            "free": torch.zeros_like(own),
         }[self.mode]
-        self.env.world.set_effort_limits(ids, limits)
+        imposed = torch.full((len(ids), len(self.env.joints)), torch.nan, device=ids.device)
         if self.mode == "lock":
-            ranges = self.env.joint_range.repeat(len(ids), 1, 1)
+            ranges = imposed[..., None].repeat(1, 1, 2)
             here = self.env.state.joint_pos[ids, joint]
             half = self.LOCK_WIDTH_RAD / 2
             ranges[rows, joint] = torch.stack((here - half, here + half), dim=1)
             self.env.world.set_joint_ranges(ids, ranges)
+        else:
+            imposed[rows, joint] = limit
+            self.env.world.set_effort_limits(ids, imposed)
         self.active[ids] = True
-        self.limit[ids] = limits[rows, joint]
+        self.limit[ids] = limit
 
     def labels(self) -> dict[str, torch.Tensor]:
         """Return the labels of the present step."""
