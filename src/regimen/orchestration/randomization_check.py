@@ -22,7 +22,12 @@ RANGES: dict[str, dict[str, tuple[str, ...]]] = {
     "push_by_setting_velocity": {"velocity_range": (*PLACE, *ANGLE)},
     "apply_wrench": {"force": PLACE, "torque": PLACE},
 }
-"""Event -> parameter with ranges -> its axes; none: a single range."""
+"""Event whose ranges a curriculum widens -> parameter with ranges -> its axes; none: a single range."""
+
+AXES = RANGES | {
+    "reset_root_state_uniform": {"pose_range": (*PLACE, *ANGLE), "velocity_range": (*PLACE, *ANGLE)},
+}
+"""The same of all events whose axes are checked."""
 
 
 def check_randomization(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
@@ -32,7 +37,7 @@ def check_randomization(composed: ComposedConfig, context: PreflightContext) -> 
     events = _used(env.get("events"))
     for name, event in events.items():
         func, params, path = event.get("func"), event.get("params") or {}, f"env.events.{name}"
-        if func not in RANGES:
+        if func not in AXES:
             continue
         what = {"randomize": f"change {params.get('quantity')}", "apply_wrench": "apply an external wrench"}.get(func)
         if what and not able and not (func == "randomize" and params.get("quantity") in OF_JOINT_ERRORS):
@@ -85,7 +90,7 @@ def _wrench_problems(event: PlainSection, path: str) -> Iterator[Problem]:
 
 def _axis_problems(func: str, params: PlainSection, path: str) -> Iterator[Problem]:
     """Yield a problem for each axis that does not exist, and each range that is none."""
-    for key, axes in RANGES[func].items():
+    for key, axes in AXES[func].items():
         given = params.get(key)
         if given is None:
             continue

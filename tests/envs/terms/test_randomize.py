@@ -313,6 +313,16 @@ def test_bad_settings_are_refused_before_the_start(tmp_path: Path, override: str
         preflight(compose(words, [CONF]), tmp_path)
 
 
+@pytest.mark.parametrize("override", ["pose_range.heading=[-3,3]", "velocity_range={vx: [9,9]}"])
+def test_an_axis_that_a_start_does_not_have_is_refused(tmp_path: Path, override: str) -> None:
+    key, axis = ("pose_range", "heading") if "pose" in override else ("velocity_range", "vx")
+    words = ["task=go2_flat", f"+env.events.reset_base.params.{override}"]
+    with raises_naming((ConfigError, ConfigErrors), f"env.events.reset_base.params.{key}.{axis}", "x"):  # type: ignore[arg-type]
+        preflight(compose(words, [CONF]), tmp_path)
+    with raises_naming(ConfigError, "reset_root_state_uniform", key, axis):
+        go2(1, reset_base={"params": {key: {axis: [1.0, 2.0]}}})
+
+
 def test_a_factor_of_a_quantity_that_is_0_is_refused(tmp_path: Path) -> None:
     for quantity in ("encoder_bias", "joint_offset", "gravity_x"):
         drawn = f"+env.events.drawn={{func: randomize, mode: reset, params: {{quantity: {quantity}, between: [0, 1]}}}}"

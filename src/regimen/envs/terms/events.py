@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 _POSE = ("x", "y", "z", "roll", "pitch", "yaw")
 
 
-def _uniform(env: TermEnv, n: int, ranges: dict[str, tuple[float, float]]) -> torch.Tensor:
-    """Draw (n, 6) for x y z roll pitch yaw; an axis without a range stays 0."""
+def _uniform(env: TermEnv, n: int, ranges: dict[str, tuple[float, float]], where: str) -> torch.Tensor:
+    """Draw (n, 6) for x y z roll pitch yaw; an axis without a range stays 0.
+
+    Raises:
+        ConfigError: an axis is none of the six; `where` is the subject of the message.
+    """
+    for axis in ranges:
+        if axis not in _POSE:
+            raise ConfigError(f"{where}: no axis `{axis}`. {did_you_mean(axis, _POSE)}")
     low, high = _limits(tuple(tuple(ranges.get(k, (0.0, 0.0))) for k in _POSE), env.device)
     return low + env.rand(n, 6) * (high - low)
 
@@ -46,14 +53,24 @@ def reset_root_state_uniform(
     pose_range: dict[str, tuple[float, float]],
     velocity_range: dict[str, tuple[float, float]],
 ) -> None:
-    """Set the base to its spawn pose plus draws from `pose_range` (m, rad), with `velocity_range` (m/s, rad/s)."""
-    n = len(env_ids)
-    offset = _uniform(env, n, pose_range)
+    """Set the base to its spawn pose plus draws from `pose_range` (m, rad), with `velocity_range` (m/s, rad/s).
+
+    Args:
+        env: the task.
+        env_ids: (n,).
+        pose_range: of x, y, z, roll, pitch and yaw; an axis without one has no offset.
+        velocity_range: likewise; an axis without one begins at rest.
+
+    Raises:
+        ConfigError: an axis is none of the six.
+    """
+    n, func = len(env_ids), "reset_root_state_uniform"
+    offset = _uniform(env, n, pose_range, f"{func}: pose_range")
     pose = env.default_root_pose.repeat(n, 1)
     pose[:, :3] += offset[:, :3]
     pose[:, 3:] = multiply(pose[:, 3:], from_euler(*offset[:, 3:].unbind(1)))
     env.reset_root_pose[env_ids] = pose
-    env.reset_root_vel[env_ids] = _uniform(env, n, velocity_range)
+    env.reset_root_vel[env_ids] = _uniform(env, n, velocity_range, f"{func}: velocity_range")
 
 
 def _between(env: TermEnv, env_ids: torch.Tensor, limits: tuple[float, float]) -> torch.Tensor:
