@@ -345,7 +345,7 @@ class _Composition:
             else:
                 yield from checker.check(hints[key], value, key)
         self.numbers = checker.numbers
-        yield from _values(data)
+        yield from (problem for problem in _values(data) if problem.path not in self.numbers)
 
     def _refuse(self, problems: Iterator[Problem]) -> None:
         raise_if_any([redacted(f"{self.locator.location(p.path)}: {p.message}") for p in problems])
