@@ -10,6 +10,7 @@ import torch
 from helpers.messages import raises_naming
 from helpers.tasks import make_env, open_config, task_config
 from regimen.envs.manager_env import ManagerEnv
+from regimen.envs.sims.mujoco_model import MujocoModelWorld
 from regimen.system.errors import ConfigError
 
 ZERO = 19
@@ -215,6 +216,12 @@ def test_wrong_parameters_are_refused(params, names):
     arguments = {"probability": 1.0, "onset_s": [0.0, 1.0], "mode": "absolute", "severity": 5.0, **params}
     with raises_naming(ConfigError, "change_joint_torque", *names):
         change_joint_torque(env, torch.tensor([0, 1]), **arguments)
+
+
+def test_a_simulator_of_an_earlier_version_is_refused_when_it_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(MujocoModelWorld, "effort_limits")
+    with raises_naming(ConfigError, "change_joint_torque", "effort_limits"):
+        make_env("h1_failure", num_envs=1)
 
 
 def test_healthy_task_is_the_failure_task_without_the_event():

@@ -257,8 +257,14 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
             severity: a value or a range, for all joints or by regular expression of the joint's name; N·m or factor.
 
         Raises:
-            ConfigError: for an unknown mode, or a severity that is missing or does not cover the candidates.
+            ConfigError: for an unknown mode, a severity that is missing or does not cover the candidates, or a
+                simulator of an earlier version, where NaN gives no joint its limit back.
         """
+        if not hasattr(env.world, "effort_limits"):
+            raise ConfigError(
+                f"change_joint_torque: {type(env.world).__name__} has no `effort_limits`. Add it, and let NaN in "
+                "`set_effort_limits` and `set_joint_ranges` give a joint its own value back: docs/add_a_simulator.md."
+            )
         if mode not in ("absolute", "scale", "lock", "free"):
             known = ("absolute", "scale", "lock", "free")
             raise ConfigError(f"change_joint_torque: no mode `{mode}`. {did_you_mean(mode, known)}")
