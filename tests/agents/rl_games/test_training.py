@@ -279,6 +279,19 @@ def test_the_policy_of_a_squashed_model_is_the_centre_of_what_its_player_does():
 
 
 @pytest.mark.slow
+class SameStart(PointEnv):
+    """Begins in the same state whatever the seed."""
+
+    def reset(self, seed: int | None = None) -> Any:
+        return super().reset(seed=0)
+
+
+def test_a_player_that_draws_its_actions_draws_them_by_the_seed(tmp_path):
+    bundle = trained(tmp_path, rl_games_config(changed(PPO, max_epochs=1, player={"deterministic": False})))
+    one, other, again = (RlGames.play(bundle, SameStart(4, length=5), "a2c_continuous", seed) for seed in (1, 2, 1))
+    assert one == again != other
+
+
 def test_a_player_of_the_user_plays_the_games_asked_for(tmp_path):
     bundle = trained(tmp_path, rl_games_config(changed(PPO, max_epochs=1), player=RING["player"]))
     still = RlGames.play(bundle, PointEnv(2, length=10, noise=0.0), "patient", 3, games_num=5)

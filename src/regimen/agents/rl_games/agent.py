@@ -15,6 +15,7 @@ from regimen.agents.runner.training import AgentTraining, restart
 from regimen.config.structured import build
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError
+from regimen.system.seeding import seed_all
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
@@ -116,6 +117,7 @@ class RlGames:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "agent.pth"
             torch.save(made.agent.get_full_state_weights(), path)
+            seed_all(seed)  # building the agent has seeded the generators alike for every evaluation
             return made.runner.play(name, env, path)
 
 
