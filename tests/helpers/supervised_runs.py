@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -61,6 +62,14 @@ def worker_pid(run: Run) -> int:
 
     note = wait_for(lambda: (read_json(run.dir / "progress.json") or {}).get("note"))
     return int(note.removeprefix("pid "))
+
+
+def started_and_stopped(run: Run, number: int = signal.SIGTERM) -> tuple[dict[str, Any], str]:
+    """Start a run, signal its supervisor once the worker is in its loop, and return what `ended` returns."""
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(number)
+    return ended(process, run)
 
 
 def ended(process: subprocess.Popen[str], run: Run) -> tuple[dict[str, Any], str]:

@@ -21,7 +21,7 @@ from helpers.interpreters import other_python
 from helpers.messages import assert_names
 from helpers.recorded_runs import change, recorded
 from helpers.subprocesses import PATIENCE_S, said
-from helpers.supervised_runs import ENV, ended, make_run, start, wait_for, worker_pid
+from helpers.supervised_runs import ENV, ended, make_run, start, started_and_stopped, wait_for, worker_pid
 from helpers.user_folder import make_lab
 from regimen.cli import main
 from regimen.cli.launch import launch
@@ -99,10 +99,7 @@ def hangup() -> Iterator[None]:
 )
 def test_signal_saves_a_checkpoint_and_stops(tmp_path: Path, number: int, status: str, code: int) -> None:
     run = make_run(tmp_path, "loop")
-    process = start(run)
-    worker_pid(run)
-    process.send_signal(number)
-    info, screen = ended(process, run)
+    info, screen = started_and_stopped(run, number)
     assert (info["status"], info["exit_code"], info["signal"]) == (status, code, number)
     step = int((run.checkpoints / "last.pt").read_text())
     assert_names(info["reason"], signal.Signals(number).name, "checkpoint", f"step {step}")
@@ -207,10 +204,7 @@ def test_children_of_the_worker_do_not_outlive_it(tmp_path: Path) -> None:
 
 def test_resume_continues_in_place_and_refuses_company(tmp_path: Path) -> None:
     run = make_run(tmp_path, "loop")
-    process = start(run)
-    worker_pid(run)
-    process.send_signal(signal.SIGTERM)
-    first, _ = ended(process, run)
+    first, _ = started_and_stopped(run)
     step = int((run.checkpoints / "last.pt").read_text())
 
     (run.dir / "progress.json").unlink()
@@ -237,10 +231,7 @@ def test_interpreter_and_packages_are_those_of_the_worker(tmp_path: Path) -> Non
     run = make_run(tmp_path, "loop", interpreters={"none": str(python)})
     for version in ("9.9", "9.10"):
         other_python(tmp_path, mjlab=version)
-        process = start(run)
-        worker_pid(run)
-        process.send_signal(signal.SIGTERM)
-        info, screen = ended(process, run)
+        info, screen = started_and_stopped(run)
         assert (info["status"], info["versions"]["mjlab"], info["host"]["python"]) == ("killed", "9.9", str(python))
         (run.dir / "progress.json").unlink()
     assert [row["versions"]["mjlab"] for row in info["resumed"]] == ["9.10"]
@@ -251,16 +242,10 @@ def test_interpreter_and_packages_are_those_of_the_worker(tmp_path: Path) -> Non
 def test_a_run_that_goes_on_with_other_code_is_signed_by_neither(tmp_path: Path) -> None:
     run = make_run(tmp_path, "loop")
     mine = recorded(run)["signature"]["code"]
-    process = start(run)
-    worker_pid(run)
-    process.send_signal(signal.SIGTERM)
-    ended(process, run)
+    started_and_stopped(run)
     change(run.dir, signature={**recorded(run)["signature"], "code": "0" * 16})
     (run.dir / "progress.json").unlink()
-    process = start(run)
-    worker_pid(run)
-    process.send_signal(signal.SIGTERM)
-    ended(process, run)
+    started_and_stopped(run)
     assert recorded(run)["signature"]["code"] not in ("0" * 16, mine)
 
 
@@ -349,10 +334,7 @@ def test_a_crash_after_the_result_is_a_warning(tmp_path: Path) -> None:
 
 def test_a_crash_after_a_stop_leaves_the_preemption_and_its_checkpoint(tmp_path: Path) -> None:
     run = make_run(tmp_path, "stop_and_crash")
-    process = start(run)
-    worker_pid(run)
-    process.send_signal(signal.SIGUSR2)
-    info, _ = ended(process, run)
+    info, _ = started_and_stopped(run, signal.SIGUSR2)
     assert (info["status"], info["exit_code"], info["signal"]) == ("preempted", 75, signal.SIGUSR2)
     assert_names(info["reason"], "SIGUSR2", "checkpoint", "SIGSEGV")
 

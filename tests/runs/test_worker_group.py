@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import assert_names
-from helpers.supervised_runs import ended, make_run, start, worker_pid
+from helpers.supervised_runs import ended, make_run, start, started_and_stopped, worker_pid
 from regimen.runs import outcome, worker_group
 from regimen.system import files, json_lines
 from regimen.system.files import read_json
@@ -35,10 +35,7 @@ def test_workers_share_and_the_first_keeps_the_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_all_workers_stop_at_the_same_step(tmp_path: Path, number: signal.Signals) -> None:
     run = make_run(tmp_path, "share_until_stopped", processes=2)
-    process = start(run)
-    worker_pid(run)
-    process.send_signal(number)
-    info, screen = ended(process, run)
+    info, screen = started_and_stopped(run, number)
     assert info["status"] == ("preempted" if number == signal.SIGUSR2 else "killed"), screen
     assert (run.dir / "rank0").read_text() == (run.dir / "rank1").read_text()
 

@@ -40,6 +40,9 @@ LAUNCHERS = {
 }
 """Keys of the configuration that only the launcher sets."""
 
+SECRET = "a password or key would stand in the record of the run. Leave it out here"
+"""What is wrong with a secret in the configuration, and what to do first."""
+
 
 @dataclass
 class ComposedConfig:
@@ -309,8 +312,8 @@ class _Composition:
         items = self.locator.translate_errors(lambda: list(view.hydra.job.env_set.items()))
         variables = {str(name): str(value) for name, value in items}
         secret = [name for name, value in variables.items() if redacted(text := f"{name}={value}") != text]
-        what = "a password or key would stand in the record of the run. Leave it out here, and set it before the start"
-        raise_if_any([f"hydra.job.env_set.{name}: {what}: export {name}=…" for name in secret])
+        before = "and set it before the start"
+        raise_if_any([f"hydra.job.env_set.{name}: {SECRET}, {before}: export {name}=…" for name in secret])
         return variables
 
     def _apply_arguments(self, overrides: list[Override]) -> None:
@@ -318,12 +321,11 @@ class _Composition:
         wrong, tree = [], self.locator.tree
         for override in overrides:
             text, key = override.input_line or "", override.key_or_group
-            if override.is_delete() and key in self.selection.types:
-                group = next(group for group, node in structured.NODES.items() if node == key)
-                wrong.append(f"argument `{text}`: every run has `{key}`. To choose another one: {group}=<name>.")
-                continue
             if override.is_delete():
-                if not tree.remove(key):
+                if key in self.selection.types:
+                    group = next(group for group, node in structured.NODES.items() if node == key)
+                    wrong.append(f"argument `{text}`: every run has `{key}`. To choose another one: {group}=<name>.")
+                elif not tree.remove(key):
                     wrong.append(f"argument `{text}`: there is no `{key}` to remove. {self._near(key)}")
                 continue
             tree.assign(tuple(key.split(".")), override.value(), ValueSource("argument", text))
@@ -393,8 +395,8 @@ def _values(data: PlainConfig) -> Iterator[Problem]:
         if isinstance(value, str) and (IN_URI.search(value) or (SECRET_KEY.search(path) and value)):
             yield Problem(
                 path,
-                f"{path}: a password or key would stand in the record of the run. Leave it out here and set it in the "
-                "environment, such as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for MLflow.",
+                f"{path}: {SECRET} and set it in the environment, such as MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD for MLflow.",
             )
 
 

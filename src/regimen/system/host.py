@@ -128,15 +128,11 @@ def versions_in(python: str, names: Sequence[str] = PACKAGES) -> dict[str, str]:
         python: path of the interpreter.
         names: of packages.
     """
-    if Path(python).absolute() == Path(sys.executable).absolute():
+    if is_this_interpreter(python):
         return versions(names)
     try:
-        done = subprocess.run(
-            [python, "-c", ASK, *names], capture_output=True, text=True, timeout=CHECK_S, check=False,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
-        )  # fmt: skip
-        return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return dict(json.loads(_output([python, "-c", ASK, *names], {**os.environ, "PYTHONSAFEPATH": "1"})))
+    except ValueError:
         return {}
 
 
@@ -264,9 +260,14 @@ def made_interpreter(name: str | None) -> str | None:
     return str(path) if path.exists() else None
 
 
+def is_this_interpreter(python: str) -> bool:
+    """Return whether a path is that of the interpreter of this process."""
+    return Path(python).absolute() == Path(sys.executable).absolute()
+
+
 def has_module(python: str, name: str) -> bool:
     """Return whether an interpreter finds a top-level module, without importing it."""
-    if Path(python) == Path(sys.executable):
+    if is_this_interpreter(python):
         return importlib.util.find_spec(name) is not None
     look = f"import importlib.util, sys; sys.exit(importlib.util.find_spec('{name}') is None)"
     return subprocess.run([python, "-c", look], check=False).returncode == 0
@@ -280,11 +281,13 @@ def checked_elsewhere(python: str, module: str, *arguments: str) -> str:
         module: run by `-m`.
         arguments: of the module.
     """
+    return _output([python, "-W", "ignore", "-m", module, *arguments])
+
+
+def _output(command: list[str], env: dict[str, str] | None = None) -> str:
+    """Return what a process prints, empty where it does not start, or takes longer than `CHECK_S`."""
     try:
-        done = subprocess.run(
-            [python, "-W", "ignore", "-m", module, *arguments],
-            capture_output=True, text=True, timeout=CHECK_S, check=False,
-        )  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_S, check=False, env=env)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()

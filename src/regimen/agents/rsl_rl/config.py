@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.agents.network_memory import update_bytes
 from regimen.config.schema import count_workers
-from regimen.config.task_schema import above_zero
+from regimen.config.task_schema import above_zero, at_least_one
 from regimen.system.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -136,8 +136,7 @@ class RslRlPpoCfg:
 
 
 def _counts(agent: RslRlPpoCfg, config: PlainConfig) -> list[str]:
-    counts = {name: getattr(agent, name) for name in ("num_steps_per_env", "max_iterations")}
-    lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
+    lines = at_least_one(num_steps_per_env=agent.num_steps_per_env, max_iterations=agent.max_iterations)
     if (rate := agent.algorithm.get("learning_rate")) is not None:
         lines += above_zero(**{"algorithm.learning_rate": float(rate)})
     if agent.value_warmup_iterations < 0:

@@ -19,7 +19,7 @@ def versions(python: str, names: Sequence[str]) -> dict[str, str]:
         python: path of the interpreter; one that cannot be started has nothing.
         names: distributions.
     """
-    if Path(python).absolute() != Path(sys.executable).absolute() and (found := _of_folder(python, tuple(names))):
+    if not host.is_this_interpreter(python) and (found := _of_folder(python, tuple(names))):
         return found
     found = _asked(python, tuple(names))
     return {name: found.get(name, "") for name in names}

@@ -207,10 +207,7 @@ def sensor_names(model: mujoco.MjModel, prefix: str) -> list[str]:
     return [n for n in names if n.startswith(prefix)]
 
 
-def sensor_columns(model: mujoco.MjModel, names: list[str]) -> torch.Tensor | slice:
+def sensor_columns(model: mujoco.MjModel, names: list[str]) -> slice | np.ndarray:
     """Return the columns of `sensordata` that hold the named sensors, in order; a slice, so a view, if they adjoin."""
     spans = [(int(model.sensor(n).adr[0]), int(model.sensor(n).dim[0])) for n in names]
-    columns = [c for start, size in spans for c in range(start, start + size)]
-    if columns and columns == list(range(columns[0], columns[-1] + 1)):
-        return slice(columns[0], columns[-1] + 1)
-    return torch.tensor(columns, dtype=torch.long)
+    return as_columns([c for start, size in spans for c in range(start, start + size)])

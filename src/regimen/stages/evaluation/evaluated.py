@@ -83,7 +83,8 @@ class Evaluated:
             columns |= {kind: envs.astype(float) for kind, envs in episodes.ends.items()}
             columns[SUCCESS] = episodes.succeeded.astype(float)
         columns["survival"] = (~episodes.fell).astype(float)
-        return {name: values[self._overall] for name, values in columns.items()}
+        rows = self._overall
+        return {name: values[rows] for name, values in columns.items()}
 
     @property
     def _overall(self) -> np.ndarray:

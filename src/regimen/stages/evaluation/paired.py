@@ -60,8 +60,9 @@ def compare(groups: Mapping[str, Sequence[Evaluated]]) -> list[PairedFigure]:
         for name in _common([*first.values(), *second.values()]):
             a, b = (np.concatenate([by_seed[seed][name] for seed in sorted(first)]) for by_seed in (first, second))
             measured = ~(np.isnan(a) | np.isnan(b))
-            if measured.any():
-                found.append((label, name, a[measured], b[measured], paired_difference(a, b)))
+            a, b = a[measured], b[measured]
+            if len(a):
+                found.append((label, name, a, b, paired_difference(a, b)))
     corrected = holm([difference.p for *_, difference in found])
     return [
         PairedFigure(label, name, float(a.mean()), float(b.mean()), difference, p)
