@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.messages import assert_names
+from helpers.messages import assert_names, raises_naming
 from helpers.recorded_library import recorded_interpreter
 from regimen.config.compose import compose
 from regimen.envs.foreign import memory
@@ -61,6 +61,17 @@ def test_too_many_envs_are_refused_with_how_many_fit(tmp_path, monkeypatch, task
     assert_names(str(caught.value), "4.0 GiB")
     (fits,) = re.findall(r"env\.num_envs=(\d+)", str(caught.value))
     assert sum(estimated(tmp_path, task, f"env.num_envs={fits}").values()) <= 4 * GIB
+
+
+@pytest.mark.parametrize("task", LIBRARIES)
+def test_an_interpreter_outside_of_a_virtual_environment_is_asked_for_its_packages(tmp_path, task):
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    chosen = [f"task={task}", "agent=rsl_rl_ppo", f"hardware.interpreters.{task}={python}"]
+    with raises_naming(ConfigError, python, f"make {task}"):
+        preflight(compose(chosen, [ROOT / "conf"]), tmp_path / "outputs")
 
 
 def test_room_for_more_constraints_takes_more_memory_for_each_env(tmp_path):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from regimen.envs.foreign.library import Library
-from regimen.system import host
+from regimen.system.host import is_this_interpreter, versions_in
 
 
 def versions(python: str, names: Sequence[str]) -> dict[str, str]:
@@ -19,7 +19,7 @@ def versions(python: str, names: Sequence[str]) -> dict[str, str]:
         python: path of the interpreter; one that cannot be started has nothing.
         names: distributions.
     """
-    if not host.is_this_interpreter(python) and (found := _of_folder(python, tuple(names))):
+    if not is_this_interpreter(python) and (found := _of_folder(python, tuple(names))):
         return found
     found = _asked(python, tuple(names))
     return {name: found.get(name, "") for name in names}
@@ -44,7 +44,7 @@ def _normal(name: str) -> str:
 
 @functools.cache
 def _asked(python: str, names: tuple[str, ...]) -> dict[str, str]:
-    return host.versions_in(python, names)
+    return versions_in(python, names)
 
 
 def problems(library: Library, python: str) -> Iterator[str]:
