@@ -80,6 +80,30 @@ def test_a_dataclass_imported_by_name_is_followed(peeked: Path) -> None:
     assert static_types.load_cfg_class("importer.This")().x == 3
 
 
+def test_an_imported_submodule_is_parsed_too(peeked: Path) -> None:
+    package = peeked / "lab"
+    package.mkdir()
+    (package / "__init__.py").write_text("import torch\n")
+    (package / "sizes.py").write_text("import torch\nWIDTH = 7\nHALF = WIDTH // 2\ndef gain(): return torch.ones(1)\n")
+    (package / "base.py").write_text("class Term:\n    def __init__(self, env, std): ...\n    def a(self): ...\n")
+    source = (
+        "from dataclasses import dataclass\nfrom lab import base, sizes\nfrom . import sizes as own\n"
+        "@dataclass\nclass NetCfg:\n    width: int = sizes.WIDTH\n    half: int = own.HALF\n"
+        "class Net(base.Term):\n    def b(self): ...\n"
+        "@dataclass\nclass WrongCfg:\n    width: int = sizes.WIDHT\nclass Wrong: ...\n"
+    )
+    (package / "net.py").write_text(source)
+    config = static_types.load_cfg_class("lab.net.Net")()
+    assert (config.width, config.half) == (7, 3)
+    assert [p.name for p in static_types.parameters("lab.net:Net")] == ["env", "std"]
+    assert static_types.methods("lab.net.Net") == {"__init__", "a", "b"}
+    with raises_naming(ConfigError, "lab.net.WrongCfg", "lab.sizes", "WIDHT"):
+        static_types.load_cfg_class("lab.net.Wrong")
+    (package / "sizes.py").write_text("WIDTH = 8_000\nHALF = 4_000\n")
+    assert static_types.load_cfg_class("lab.net.Net")().width == 8000
+    assert "lab" not in sys.modules
+
+
 def test_what_a_dataclass_declares_is_read_by_the_target_of_its_section(peeked: Path) -> None:
     source = (
         "from regimen.envs.sims.mujoco import MujocoWorldCfg\nfrom dataclasses import dataclass\nclass World: ...\n"

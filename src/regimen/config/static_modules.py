@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,28 @@ class Module:
                 for alias in statement.names:
                     if (alias.asname or alias.name) == name:
                         return self._absolute(statement), alias.name
+        return None
+
+    def module_of(self, dotted: str) -> str | None:
+        """Return the module that `dotted` stands for here: `b` after `from a import b`, `a.b` after `import a.b`."""
+        for statement in self.body:
+            if isinstance(statement, ast.Import):
+                for alias in statement.names:
+                    if (alias.asname or alias.name) == dotted:
+                        return alias.name
+        elsewhere = self.imported(dotted)
+        if elsewhere is not None:
+            with suppress(ConfigError):
+                locate(".".join(elsewhere))
+                return ".".join(elsewhere)
+        return None
+
+    def origin(self, expression: ast.expr) -> tuple[str, str] | None:
+        """Return (module, name) of what a name, or a name of an imported module, stands for; None for others."""
+        if isinstance(expression, ast.Name):
+            return self.name, expression.id
+        if isinstance(expression, ast.Attribute) and (module := self.module_of(ast.unparse(expression.value))):
+            return module, expression.attr
         return None
 
     def names(self) -> list[str]:

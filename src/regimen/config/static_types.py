@@ -122,14 +122,13 @@ def _init_params(source: Module, node: ast.ClassDef) -> list[Param]:
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
             return _params(statement.args)[1:]
-    for base in node.bases:
-        if isinstance(base, ast.Name):
-            try:
-                where, parent = find(source.name, base.id)
-            except ConfigError:
-                continue
-            if isinstance(parent, ast.ClassDef):
-                return _init_params(where, parent)
+    for origin in filter(None, map(source.origin, node.bases)):
+        try:
+            where, parent = find(*origin)
+        except ConfigError:
+            continue
+        if isinstance(parent, ast.ClassDef):
+            return _init_params(where, parent)
     return []
 
 
@@ -143,9 +142,9 @@ def methods(target: str) -> set[str]:
     if not isinstance(node, ast.ClassDef):
         raise ConfigError(f"`{target}` is not a class.")
     names = {s.name for s in node.body if isinstance(s, ast.FunctionDef)}
-    for base in (b.id for b in node.bases if isinstance(b, ast.Name)):
+    for origin in filter(None, map(source.origin, node.bases)):
         with suppress(ConfigError):
-            names |= methods(f"{source.name}.{base}")
+            names |= methods(".".join(origin))
     return names
 
 
@@ -273,7 +272,9 @@ def _bind_import(
 ) -> None:
     elsewhere = source.imported(name)
     try:
-        if elsewhere is not None:
+        if elsewhere is not None and (module := _own_module(source, name)) is not None:
+            setattr(shadow, name, _ParsedModule(module, dependencies))
+        elif elsewhere is not None:
             dependencies[elsewhere] = _execute(*elsewhere)
             setattr(shadow, name, dependencies[elsewhere])
         else:
@@ -283,6 +284,32 @@ def _bind_import(
                     setattr(shadow, name, imported if alias.asname else sys.modules[name])
     except (ConfigError, AttributeError) as error:
         problems.append(f"{name}: {error}")
+
+
+def _own_module(source: Module, name: str) -> str | None:
+    """Return the parsed module that `from package import name` binds, of the package of `source` or of Regimen."""
+    package = (source.imported(name) or ("", ""))[0]
+    if package.split(".")[0] not in {source.name.split(".")[0], "regimen"} or _is_light(package):
+        return None
+    at = read(package)
+    if at.definition(name) is not None or at.imported(name) not in (None, (package, name)):
+        return None
+    return source.module_of(name)
+
+
+class _ParsedModule(types.ModuleType):
+    """A submodule that is imported by `from package import name`: its attributes are executed when they are used."""
+
+    def __init__(self, module: str, dependencies: Dependencies) -> None:
+        super().__init__(module)
+        self.__dict__["_dependencies"] = dependencies
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            value = self.__dict__["_dependencies"][self.__name__, name] = _execute(self.__name__, name)
+        except ConfigError as error:
+            raise AttributeError(str(error)) from error
+        return value
 
 
 def _is_light(module: str) -> bool:

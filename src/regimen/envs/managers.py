@@ -325,7 +325,7 @@ class EventManager(Stateful):
         self.stepping = [t for t in self.terms.values() if isinstance(t, SteppedTerm)]
         self._foreseeing = [t for t in self.stepping if isinstance(t, ForeseeingTerm)]
         self._asked: list[tuple[ForeseeingTerm, int]] = []  # terms of the last `ahead`, and their number of masks
-        self.labelling = [t for t in self.terms.values() if isinstance(t, LabellingTerm)]
+        self.labelling = {n: t for n, t in self.terms.items() if isinstance(t, LabellingTerm)}
 
     def restart(self) -> None:
         """Set what events changed for longer than an episode back to where it was before all of them."""
@@ -435,12 +435,21 @@ class EventManager(Stateful):
         return ids[-1] if ids else torch.zeros(0, dtype=torch.long, device=self.env.device)
 
     def labels(self) -> dict[str, torch.Tensor]:
-        """Return the ground truth of the present step, each (N,)."""
-        found = {k: v for term in self.labelling for k, v in term.labels().items()}
-        return {
-            k: require_output(self.env, f"env.events: label {k}", v, (self.env.num_envs,), None)
-            for k, v in found.items()
-        }
+        """Return the ground truth of the present step, each (N,).
+
+        Raises:
+            ConfigError: two events have the same label, or one has another shape.
+        """
+        found: dict[str, torch.Tensor] = {}
+        for name, term in self.labelling.items():
+            for key, label in term.labels().items():
+                if key in found:
+                    first = next(n for n, t in self.labelling.items() if key in t.labels())
+                    raise ConfigError(
+                        f"env.events: {first} and {name} both have the label `{key}`; set one of them to null."
+                    )
+                found[key] = require_output(self.env, f"env.events: label {key}", label, (self.env.num_envs,), None)
+        return found
 
     def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return the state of the events and the timers."""

@@ -1,4 +1,4 @@
-"""Check before the start of the events that randomise robots: words, ranges, and whether the simulator can.
+"""Check before the start of the events that randomise robots or break joints: words, ranges, and the simulator.
 
 The curriculum that widens their ranges is checked as well.
 """
@@ -15,6 +15,7 @@ from regimen.envs.sims.quantities import DISTRIBUTIONS, NOMINALLY_ZERO, OF_JOINT
 from regimen.orchestration.preflight_report import PreflightContext
 from regimen.system.errors import did_you_mean
 
+FAULT = "change_joint_torque"
 WORDS = {"quantity": QUANTITIES, "operation": OPERATIONS, "distribution": DISTRIBUTIONS}
 PLACE, ANGLE = ("x", "y", "z"), ("roll", "pitch", "yaw")
 RANGES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -31,10 +32,17 @@ AXES = RANGES | {
 
 
 def check_randomization(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Yield a problem for each unknown word, range without a logarithm, and simulator that cannot."""
+    """Yield a problem for each unknown word, wrong range, second joint fault, and simulator that cannot."""
     env = composed.plain["env"]
     able = getattr(composed.config.sim, "RANDOMIZES", False)
     events = _used(env.get("events"))
+    first, *further = [name for name, event in events.items() if event.get("func") == FAULT] or [""]
+    for name in further:
+        yield Problem(
+            f"env.events.{name}",
+            f"env.events: {first} and {name} are both {FAULT}, and at most one joint fails in an episode: list all "
+            f"joints in env.events.{first}.params.joints, and set env.events.{name}=null.",
+        )
     for name, event in events.items():
         func, params, path = event.get("func"), event.get("params") or {}, f"env.events.{name}"
         if func not in AXES:

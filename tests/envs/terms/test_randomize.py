@@ -313,6 +313,24 @@ def test_bad_settings_are_refused_before_the_start(tmp_path: Path, override: str
         preflight(compose(words, [CONF]), tmp_path)
 
 
+def test_a_second_joint_fault_is_refused(tmp_path: Path) -> None:
+    params = "{joints: [left_knee], probability: 1.0, onset_s: [0, 1], mode: free}"
+    second = f"{{func: change_joint_torque, mode: reset, params: {params}}}"
+    words = ["task=h1_failure", f"+env.events.broken={second}"]
+    with raises_naming(
+        (ConfigError, ConfigErrors), "env.events.change_joint_torque.params.joints", "env.events.broken=null"
+    ):  # type: ignore[arg-type]
+        preflight(compose(words, [CONF]), tmp_path)
+    preflight(compose([*words, "env.events.change_joint_torque=null"], [CONF]), tmp_path)
+
+
+def test_two_events_with_the_same_label_are_refused() -> None:
+    drawn = event("friction", (0.5, 1.5), mode="reset", of="FL_foot", labelled=True)
+    env = go2(2, drawn=drawn, again=drawn)
+    with raises_naming(ConfigError, "drawn", "again", "friction_FL_foot"):
+        env.step(torch.zeros(2, 12))
+
+
 @pytest.mark.parametrize("override", ["pose_range.heading=[-3,3]", "velocity_range={vx: [9,9]}"])
 def test_an_axis_that_a_start_does_not_have_is_refused(tmp_path: Path, override: str) -> None:
     key, axis = ("pose_range", "heading") if "pose" in override else ("velocity_range", "vx")

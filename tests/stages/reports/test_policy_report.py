@@ -101,6 +101,15 @@ def test_the_wall_time_of_a_resumed_training_is_that_of_all_its_attempts(tmp_pat
     assert curve[:, 1].tolist() == [4.0, 8.0, 12.0, 16.0], "four envs"
 
 
+def test_a_long_curve_keeps_its_peaks(tmp_path: Path) -> None:
+    path = judged(tmp_path, "sac", 0, 3.0)
+    log = [{"step": i, "time_s": float(i), "Train/return": 9.0 if i == 7_777 else 1.0} for i in range(20_000)]
+    (tmp_path / "sac_0/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    [curve] = PolicyGroup("sac", [Source.read(path)], "k").curves
+    assert len(curve) <= 4_002
+    assert [7_777.0, 4 * 7_777.0, 9.0] in curve.tolist() and curve[-1, 0] == 19_999
+
+
 def test_a_task_without_commands_and_a_policy_from_elsewhere(make: Any, tmp_path: Path) -> None:
     path = judged(tmp_path / "outputs", "sac", 0, 3.0, commands=[])
     (tmp_path / "outputs/sac_0/metrics.jsonl").unlink()

@@ -208,29 +208,37 @@ def _decayed_sums(values: np.ndarray, weight: float) -> np.ndarray:
 
 
 def thinned(x: np.ndarray, y: np.ndarray, buckets: int) -> np.ndarray:
-    """Return the (k, 2) points of a curve that a screen can show: the first least and greatest value of each bucket.
-
-    Every peak is kept. Buckets have equal numbers of points; values that are not finite are left out.
+    """Return the (k, 2) points of a curve that a screen can show, see `peaks`; values that are not finite are left out.
 
     Args:
         x: (n,) ascending.
         y: (n,).
-        buckets: number of buckets; up to twice as many points are returned as they are.
+        buckets: number of buckets.
     """
     there = np.isfinite(x) & np.isfinite(y)
     if not there.all():
         x, y = x[there], y[there]
-    if len(x) <= 2 * buckets:
-        return np.column_stack([x, y])
-    edges = np.linspace(0, len(x), buckets + 1).astype(np.int64)
+    places = peaks(y, buckets)
+    return np.column_stack([x[places], y[places]])
+
+
+def peaks(y: np.ndarray, buckets: int) -> np.ndarray:
+    """Return the places (k,) of both ends and of the first least and greatest value of each bucket of a curve.
+
+    Args:
+        y: (n,) finite.
+        buckets: number of buckets, of equal numbers of points; of up to twice as many points all are kept.
+    """
+    if len(y) <= 2 * buckets:
+        return np.arange(len(y))
+    edges = np.linspace(0, len(y), buckets + 1).astype(np.int64)
     width = int(np.diff(edges).max())
     inside = edges[:-1, None] + np.arange(width)
     rows = y[np.minimum(inside, edges[1:, None] - 1)]
     starts = edges[:-1]
     last = np.diff(edges) - 1
     chosen = [starts + np.minimum(rows.argmin(1), last), starts + np.minimum(rows.argmax(1), last)]
-    places = np.unique(np.concatenate([*chosen, [0, len(x) - 1]]))
-    return np.column_stack([x[places], y[places]])
+    return np.unique(np.concatenate([*chosen, [0, len(y) - 1]]))
 
 
 def window(x: np.ndarray, y: np.ndarray, low: float, high: float, buckets: int, whole: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from regimen.data.episodes.lengths import SUCCESS
 from regimen.display.figures import COLORS, MOST_ROWS, error_bars, limits, save, sheet, title_of
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure, iqm, iqm_interval
-from regimen.runs.history.curves import MetricColumns
+from regimen.runs.history.curves import MetricColumns, peaks
 from regimen.runs.history.groups import grouped
 from regimen.runs.history.run_view import open_view_dir
 from regimen.stages.evaluation.metrics import SUCCESS_TIME, EvaluationResult, command_label, read_figures
@@ -471,6 +471,4 @@ def _curve(training: Source) -> np.ndarray:
     samples = log.steps(RETURN) * training.config["env"].get("num_envs", 1)
     points = np.column_stack([log.seconds(RETURN), samples, log.column(RETURN)])
     points = points[np.isfinite(points).all(1)]
-    if len(points) <= MOST_ROWS:
-        return points
-    return points[np.linspace(0, len(points) - 1, MOST_ROWS).astype(np.int64)]
+    return points[peaks(points[:, 2], MOST_ROWS // 2)]

@@ -8,8 +8,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from helpers.messages import raises_naming
+from helpers.messages import assert_names, raises_naming
 from helpers.robot_files import FOOT_AT, HALF_FOOT, JOINTS, write_biped, write_quadruped
+from regimen.envs.robots.importing import report
 from regimen.envs.robots.importing.build import import_robot
 from regimen.envs.robots.importing.model_file import write_model
 from regimen.envs.robots.importing.result import ImportedRobot
@@ -170,6 +171,11 @@ def test_slides_carry_what_is_on_them(tmp_path: Path) -> None:
     up = next(joint for joint in imported(file).figures if joint.name == "up")
     assert up.effort.source.startswith("assumed") and up.effort.value == pytest.approx(3 * 9.81 * 6, rel=1e-4)
     assert up.stiffness.value * 0.05 == pytest.approx(up.effort.value, rel=1e-4)  # its target is in m
+    header, rows = report.joint_rows(imported(file))
+    assert_names(" ".join(header), "range rad or m", "effort N·m or N")
+    assert [row[0] for row in rows if "slide" in row[0]] == ["up (slide)"]
+    with raises_naming(ConfigError, "up", "9 m", "--pose up=<m>"):
+        imported(file, figures={"pose": {"up": 9.0}})
     file.write_text(file.read_text().replace('type="continuous"', 'type="prismatic"'))
     robot = imported(file, feet=tuple(f"{leg}_foot" for leg in ("FL", "FR", "RL", "RR")))
     knee = next(joint for joint in robot.figures if joint.name == "FL_knee")

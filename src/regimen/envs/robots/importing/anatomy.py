@@ -34,7 +34,7 @@ class Anatomy:
         bodies: ids of the base and all bodies below it, parents first.
         joints: ids of the joints that a motor moves, in the order of the model.
         names: of these joints.
-        ranges: (J, 2) rad.
+        ranges: (J, 2) rad, of slides m.
         unlimited: names of joints to which the file gives no range.
         notes: one line for each thing that was left away.
         turned: how the base of a robot that floats is turned in the file, and what to change if forward and up are not
@@ -56,6 +56,12 @@ class Anatomy:
     def body_name(self, body: int) -> str:
         """Return the name of a body, made from its number where the file has none."""
         return body_name(self.model, body)
+
+    def is_slide(self, i: int) -> bool:
+        """Return whether joint i of `joints` slides; its figures are in m and N instead of rad and N·m."""
+        import mujoco
+
+        return int(self.model.jnt_type[self.joints[i]]) == mujoco.mjtJoint.mjJNT_SLIDE
 
     def parent(self, body: int) -> int:
         """Return the body that carries `body`."""

@@ -73,11 +73,12 @@ def import_robot(settings: ImportSettings) -> ImportedRobot:
 
 def _require_within(anatomy: Anatomy, angles: np.ndarray) -> None:
     """Raise if an angle of the default pose is outside of its range; only --pose and a keyframe lead there."""
+    units = ["m" if anatomy.is_slide(i) else "rad" for i in range(len(anatomy.names))]
     raise_if_any(
         [
-            f"joint {name}: the default pose {angle:g} rad is outside its range {low:g} to {high:g}. Type --pose "
-            f"{name}=<rad>"
-            for name, angle, (low, high) in zip(anatomy.names, angles, anatomy.ranges, strict=True)
+            f"joint {name}: the default pose {angle:g} {unit} is outside its range {low:g} to {high:g}. Type --pose "
+            f"{name}=<{unit}>"
+            for name, unit, angle, (low, high) in zip(anatomy.names, units, angles, anatomy.ranges, strict=True)
             if not low <= angle <= high
         ]
     )

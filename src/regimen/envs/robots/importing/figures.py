@@ -135,7 +135,7 @@ def _figures(anatomy: Anatomy, i: int, assumed_effort: Figure, speed: float, use
     if servo.stiffness and not own and given.get("armature") is None:
         armature = Figure(0.0, "file")
     else:
-        away, unit = (SLIDE_SATURATION, "m") if _is_slide(anatomy, i) else (SATURATION, "rad")
+        away, unit = (SLIDE_SATURATION, "m") if anatomy.is_slide(i) else (SATURATION, "rad")
         armature = first(
             "armature", own, effort.value / (away * FREQUENCY**2), f"assumed: effort limit at {away:g} {unit}"
         )
@@ -167,7 +167,7 @@ def _assumed_effort(anatomy: Anatomy, posture: Posture, i: int, weight: float, h
     model = anatomy.model
     bodies = anatomy.below(int(model.jnt_bodyid[anatomy.joints[i]]))
     mass = model.body_mass[bodies]
-    if _is_slide(anatomy, i):
+    if anatomy.is_slide(i):
         carried = weight if leg else GRAVITY * float(mass.sum())
         effort, rule = HOLDING * carried, f"{HOLDING:g} × weight that it carries"
     elif leg:
@@ -177,10 +177,6 @@ def _assumed_effort(anatomy: Anatomy, posture: Posture, i: int, weight: float, h
         arm = float(np.linalg.norm(centre - posture.anchors[i]))  # gravity in the worst of all directions
         effort, rule = HOLDING * GRAVITY * float(mass.sum()) * arm, f"{HOLDING:g} × torque that holds it level"
     return Figure(max(effort, LEAST_EFFORT), f"assumed: {rule}")
-
-
-def _is_slide(anatomy: Anatomy, i: int) -> bool:
-    return int(anatomy.model.jnt_type[anatomy.joints[i]]) == 2  # mjJNT_SLIDE
 
 
 def _servo(anatomy: Anatomy, joint: int) -> _Servo:

@@ -35,16 +35,31 @@ def facts(robot: ImportedRobot) -> list[tuple[str, str]]:
 
 
 def joint_rows(robot: ImportedRobot) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return the header and one row for each joint, with short letters for the sources."""
-    header = ("joint", ">range rad", ">pose", ">effort N·m", ">armature kg·m²", ">kp", ">kd", ">speed rad/s")
+    """Return the header and one row for each joint, with short letters for the sources; slides are marked."""
+    slides = [robot.anatomy.is_slide(i) for i in range(len(robot.figures))]
+    header: tuple[str, ...] = (
+        "joint",
+        ">range rad",
+        ">pose",
+        ">effort N·m",
+        ">armature kg·m²",
+        ">kp",
+        ">kd",
+        ">speed rad/s",
+    )
+    if any(slides):
+        units = ("", " or m", "", " or N", " or kg", "", "", " or m/s")
+        header = tuple(title + unit for title, unit in zip(header, units, strict=True))
     rows = [
         (
-            joint.name,
+            f"{joint.name} (slide)" if slide else joint.name,
             f"{low:.3g} … {high:.3g}",
-            f"{angle:.3g}",
+            f"{position:.3g}",
             *(_cell(f) for f in (joint.effort, joint.armature, joint.stiffness, joint.damping, joint.speed)),
         )
-        for joint, angle, (low, high) in zip(robot.figures, robot.pose, robot.anatomy.ranges, strict=True)
+        for joint, slide, position, (low, high) in zip(
+            robot.figures, slides, robot.pose, robot.anatomy.ranges, strict=True
+        )
     ]
     return header, rows
 
