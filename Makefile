@@ -56,7 +56,7 @@ test: $(READY) ## the fast suite (CPU only, about 2.5 minutes)
 
 test-portable: $(READY) ## a part of the fast suite with `/proc` and the calls of Linux hidden from the code
 	@echo "test-portable: without what Linux alone has"
-	@$(PY) -m pytest -q -m "not slow" --without-linux $(PORTABLE)
+	@$(PY) -m pytest -q -n 2 -m "not slow" --without-linux $(PORTABLE)
 
 test-slow: $(READY) ## the slower suites: trainings, kills, sweeps; three at once, for they wait a lot
 	@echo "test-slow: slower suites"

@@ -72,6 +72,14 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path, name):
     assert_names(refused(tmp_path, f"hardware.device={name}"), name, "hardware.device=cuda:0")
 
 
+def test_the_gpus_are_those_that_the_worker_sees(tmp_path, gpus):
+    gpus[:] = [Gpu(8 * GIB, 0, "570.86.15"), Gpu(8 * GIB, 6 * GIB, "570.86.15")]
+    assert "GPU memory" in refused(tmp_path)
+    assert checked(tmp_path, "+hydra.job.env_set.CUDA_VISIBLE_DEVICES=1").gpu_available == 6 * GIB
+    hidden = refused(tmp_path, "+hydra.job.env_set.CUDA_VISIBLE_DEVICES=-1")
+    assert_names(hidden, "CUDA_VISIBLE_DEVICES=-1", "hardware.device=cpu")
+
+
 def test_without_an_answer_of_the_driver_the_gpu_is_not_checked(tmp_path, gpus):
     gpus.clear()
     report = checked(tmp_path)

@@ -30,8 +30,10 @@ def test_gpus_are_read_with_their_memory_in_bytes(tmp_path, monkeypatch):
 
 def test_the_visible_devices_choose_among_them(tmp_path, monkeypatch):
     install(tmp_path, "echo '1, 1, 570.1'; echo '2, 2, 570.1'", monkeypatch)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert [device.total for device in gpu.gpus()] == [2 * 2**20]
+    for chosen, seen in {"1": [2], "1,0": [2, 1], "0,7,1": [1], "": [], "-1": [], "GPU-8f3a": [1, 2]}.items():
+        visible = gpu.visible_gpus({"CUDA_VISIBLE_DEVICES": chosen})
+        assert [device.total // 2**20 for device in visible] == seen, chosen
+    assert gpu.visible_gpus({}) == gpu.gpus() and len(gpu.gpus()) == 2
 
 
 @pytest.mark.parametrize("script", ["echo 'NVIDIA-SMI has failed'; exit 9", "echo '[N/A], [N/A], 570.1'", "exit 6"])

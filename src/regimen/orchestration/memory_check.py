@@ -5,6 +5,7 @@ docs/measured.md compares the estimates with the peaks of runs.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -208,11 +209,15 @@ def check_memory(composed: ComposedConfig, context: PreflightContext) -> Iterato
     report, resources = context.report, context.resources
     places = [Place("main", "memory", report.available, resources.starting)]
     if uses_gpu(composed) and resources.here:
-        devices, device = gpu.gpus(), _gpu_name(composed)
+        environment = {**os.environ, **composed.environment}
+        devices, device = gpu.visible_gpus(environment), _gpu_name(composed)
         suffix = device.partition(":")[2] or "0"
         number = int(suffix) if suffix.isdecimal() else len(devices)
-        if not devices:
+        if not gpu.gpus():
             report.warnings.append("nvidia-smi lists no GPU: driver and GPU memory are not checked")
+        elif not devices:
+            hidden = f"CUDA_VISIBLE_DEVICES={environment['CUDA_VISIBLE_DEVICES']} hides all GPUs from the run"
+            yield Problem("", f"device={device}: {hidden}. Remove it, or type hardware.device=cpu.")
         elif number >= len(devices):
             listed = "one GPU is" if len(devices) == 1 else f"{len(devices)} GPUs are"
             yield Problem("", f"device={device}: {listed} here. Type hardware.device=cuda:0.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
+import itertools
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,20 +40,29 @@ class Gpu:
 
 @functools.cache
 def gpus() -> list[Gpu]:
-    """Return the GPUs that `nvidia-smi` lists, in its order; none where it is absent or gives no answer.
-
-    `CUDA_VISIBLE_DEVICES` with numbers chooses among them, in the order given there.
-    """
+    """Return the GPUs that `nvidia-smi` lists, in its order; none where it is absent or gives no answer."""
     command = ["nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    listed = list(_parsed(done.stdout)) if done.returncode == 0 else []
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None or not re.fullmatch(r"\d+(,\d+)*", chosen):
-        return listed
-    return [listed[number] for number in map(int, chosen.split(",")) if number < len(listed)]
+    return list(_parsed(done.stdout)) if done.returncode == 0 else []
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[Gpu]:
+    """Return the GPUs of `gpus` that a process sees, in the order in which it numbers them.
+
+    `CUDA_VISIBLE_DEVICES` chooses: numbers up to the first one that does not exist, as CUDA reads them; empty, none.
+    With identifiers instead of numbers all are returned.
+
+    Args:
+        environment: environment variables of the process.
+    """
+    chosen = environment.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None or not re.fullmatch(r"(-?\d+(,-?\d+)*)?", chosen):
+        return gpus()
+    exist = itertools.takewhile(lambda number: 0 <= number < len(gpus()), map(int, filter(None, chosen.split(","))))
+    return [gpus()[number] for number in exist]
 
 
 def _parsed(text: str) -> Iterator[Gpu]:
