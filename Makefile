@@ -52,7 +52,7 @@ test test-portable test-slow: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(READY) ## the fast suite (CPU only, about 2.5 minutes)
 	@echo "test: fast suite"
-	@$(PY) -m pytest -q -n 2 -m "not slow"
+	@$(PY) -m pytest -q -n 3 -m "not slow"
 
 test-portable: $(READY) ## a part of the fast suite with `/proc` and the calls of Linux hidden from the code
 	@echo "test-portable: without what Linux alone has"
@@ -69,7 +69,7 @@ support: $(READY) ## run the tests and write docs/support.md from the runs that 
 	@rm -f $(SUPPORT); failed=0; $(PY) -m pytest -q -n 2 $(TESTS) --support-record=$(SUPPORT) || failed=$$?; \
 		$(PY) tools/support_matrix.py $(SUPPORT) && exit $$failed
 
-check: $(READY) ## ruff (lint and format), mypy, and the layers of imports
+check: $(READY) ## ruff (lint and format), mypy, the layers of imports, and the vocabulary of pages and docstrings
 	@echo "check: ruff"
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
@@ -77,6 +77,8 @@ check: $(READY) ## ruff (lint and format), mypy, and the layers of imports
 	@$(PY) -m mypy
 	@echo "check: import-linter"
 	@.venv/bin/lint-imports --no-logo
+	@echo "check: vocabulary"
+	@$(PY) -m pytest -q tests/docs/test_prose.py
 
 docs: $(READY) ## build the pages and the API reference as a site in site/; a broken link fails
 	@echo "docs: installing mkdocs-material and mkdocstrings, where they are missing"

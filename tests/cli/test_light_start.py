@@ -48,8 +48,11 @@ def modules_after(code: str, folder: Path) -> tuple[int, set[str]]:
     [
         ["--help"],
         ["task=h1_failure", "agent=skrl_ppo", "dry_run=true"],
-        ["stage=evaluate", "task=go2_flat", "policy=pretrained:go2_flat", "dry_run=true"],
-        ["task=go2_flat", "agent=fast_sac", "dry_run=true"],
+        pytest.param(
+            ["stage=evaluate", "task=go2_flat", "policy=pretrained:go2_flat", "dry_run=true"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(["task=go2_flat", "agent=fast_sac", "dry_run=true"], marks=pytest.mark.slow),
     ],
     ids=["help", "train", "evaluate", "fast_sac"],
 )

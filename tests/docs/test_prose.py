@@ -122,10 +122,12 @@ def questions() -> list[tuple[str, int, str]]:
     return places
 
 
+@pytest.mark.slow
 def test_prose_has_the_vocabulary_of_the_field() -> None:
     assert vocabulary() == []
 
 
+@pytest.mark.slow
 def test_docstrings_of_modules_begin_with_their_subject() -> None:
     assert questions() == []
 

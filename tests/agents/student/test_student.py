@@ -56,7 +56,8 @@ def last(run: Any) -> dict[str, Any]:
     return checkpoint.load(run.checkpoints / "last.pt")
 
 
-@pytest.mark.parametrize("recurrent", [None, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("recurrent", [None, 16])
 def test_it_acts_as_its_teacher(tmp_path: Path, recurrent: int | None) -> None:
     cfg = config(tmp_path, 480, recurrent=recurrent)
     run = new_run(tmp_path, cfg)

@@ -193,6 +193,7 @@ def test_the_columns_of_a_network_are_errors_and_velocities_of_past_physics_step
     assert_past(column(3, input_order="vel_pos"), 2, 0)
 
 
+@pytest.mark.slow
 def test_a_recurrent_network_keeps_its_state_within_an_episode(tmp_path: Path) -> None:
     network = LstmNetwork()
     files = save(network, tmp_path / "lstm.pt"), save_lstm_onnx(network, tmp_path / "lstm.onnx")

@@ -119,6 +119,7 @@ def test_starts_move_to_where_episodes_fail() -> None:
     assert float(command.failures.sum()) == 0.0
 
 
+@pytest.mark.slow
 def test_failures_count_without_its_event_too() -> None:
     env, command = tracked(16, events={"reset_to_motion": None})
     env.reset(seed=0)

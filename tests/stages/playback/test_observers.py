@@ -17,6 +17,7 @@ from stages.test_evaluate import evaluate, save_policy
 
 
 @pytest.mark.parametrize("length", [pytest.param(7, marks=pytest.mark.slow), 60])
+@pytest.mark.slow
 def test_a_film_of_so_many_steps_is_shorter_or_longer_than_an_episode(tmp_path, monkeypatch, length):
     ages: list[int] = []
 

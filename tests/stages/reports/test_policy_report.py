@@ -222,6 +222,27 @@ def test_groups_are_named_by_the_steps_of_a_pipeline(make: Any, tmp_path: Path) 
     assert [policy["policy"] for policy in told["policies"]] == ["with style", "without"]
 
 
+@pytest.mark.parametrize(
+    ("form", "labels"),
+    [
+        ("study.train.experiment_{}.seed_{}", ["amp", "ppo"]),
+        ("study.train_{}.seed_{}", ["train_amp", "train_ppo"]),
+        ("walk.0.{}.seed_{}", ["walk.0.amp", "walk.0.ppo"]),
+    ],
+)
+def test_groups_are_named_by_what_differs_in_one_step(make: Any, tmp_path: Path, form: str, labels: list[str]) -> None:
+    root = tmp_path / "outputs"
+    paths = [judged(root, agent, seed, 1.0) for agent in ("amp", "ppo") for seed in (0, 1)]
+    for agent in ("amp", "ppo"):
+        for seed in (0, 1):
+            file = root / f"{agent}_{seed}/run.json"
+            record = json.loads(file.read_text())
+            record["name"] = form.format(agent, seed)
+            file.write_text(json.dumps(record))
+    _, told = make(*paths)
+    assert [policy["policy"] for policy in told["policies"]] == labels
+
+
 def test_what_was_judged_differently_is_not_compared(make: Any, tmp_path: Path) -> None:
     root = tmp_path / "outputs"
     first = judged(root, "sac", 0, 3.0)

@@ -434,8 +434,13 @@ def _groups(evaluations: list[Source]) -> Iterator[PolicyGroup]:
     groups = [(label, [by_folder[str(seen.dir)] for seen in members]) for label, members in by_label.items()]
     names = _distinct([{_step(source) for source in found} for _, found in groups])
     names = names or _distinct([{_name((s.input("policy") or s).record.name) for s in found} for _, found in groups])
-    if names and len({name.partition(".")[0] for name in names}) == 1:  # steps of one pipeline
-        names = [name.partition(".")[2] or name for name in names]
+    for _ in ("pipeline", "step"):
+        rests = [name.partition(".")[2] for name in names]
+        if len({name.partition(".")[0] for name in names}) == 1 and all(rest[:1].isalpha() for rest in rests):
+            names = rests
+    for chosen in ("experiment_", "agent_", "task_"):
+        if all(name.startswith(chosen) for name in names):
+            names = [name.removeprefix(chosen) for name in names]
     for number, (label, members) in enumerate(groups):
         yield PolicyGroup(names[number] if names else label, members, COLORS[number % len(COLORS)])
 
