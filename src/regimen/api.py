@@ -159,7 +159,7 @@ def find_runs(*conditions: str, sort: str = "-started", **filters: object) -> li
     parsed = parse([*conditions, *(f"{key}={_text(value)}" for key, value in filters.items())])
     runs = Index().rows()
     ask_schedulers(runs)
-    return order(select(parsed, runs), sort)
+    return order(select(parsed, runs), sort, runs)
 
 
 def _text(value: object) -> str:

@@ -138,6 +138,30 @@ def test_an_unreadable_run_keeps_what_its_files_name(outputs, capsys) -> None:
     assert left() == {"good", "parent", "child"}
 
 
+def test_what_a_filter_leaves_out_selects_nothing_more(outputs, capsys) -> None:
+    for name in ("broken", "other"):
+        record_run(outputs, name, status="failed")
+    assert listed(clean(capsys)) == {"outputs/broken", "outputs/other"}
+    assert listed(clean(capsys, "id!=broken")) == {"outputs/other"}
+    assert listed(clean(capsys, "status!=running")) == {"outputs/broken", "outputs/other"}
+    folder = Path("multirun/plan1")
+    record_run(folder, "a", "best", sweep="plan1")
+    (folder / "sweep.json").write_text(
+        json.dumps({"jobs": [{"run": "a", "status": "finished"}, {"status": "waiting"}]})
+    )
+    for words in ((), ("sweep!=plan1",)):
+        assert "multirun/plan1/a" not in listed(clean(capsys, "status=finished", *words))
+
+
+def test_a_lost_run_ended_with_its_last_heartbeat(outputs, capsys) -> None:
+    folder = record_run(outputs, "lost", status="running", supervisor=DEAD, started=ago(days=31), ended=None)
+    (folder / ".supervisor").touch()
+    assert listed(clean(capsys, "status=lost", "--older", "10d")) == set()
+    long_ago = time.time() - 20 * 86400
+    os.utime(folder / ".supervisor", (long_ago, long_ago))
+    assert listed(clean(capsys, "status=lost", "--older", "10d")) == {"outputs/lost"}
+
+
 @pytest.mark.parametrize(
     ("file", "key", "kind"), [("sweep.json", "jobs", "sweep"), ("pipeline.json", "steps", "pipeline")]
 )
@@ -193,6 +217,13 @@ def test_intermediate_checkpoints(outputs, capsys) -> None:
     names = sorted(path.name for path in (outputs / "good/checkpoints").iterdir())
     assert names == ["best.pt", "last.pt", "step_000000200.pt", "step_000000400.pt"]
     assert left() == {"good", "child", "kept"}
+
+
+def test_a_checkpoint_stays_an_input_after_all_runs_are_moved(outputs, capsys) -> None:
+    (outputs / "good/checkpoints/step_000000100.pt").write_bytes(bytes(5000))
+    used = "/moved/since/outputs/good/checkpoints/step_000000100.pt"
+    record_run(outputs, "child", inputs={"policy": {"path": used, "run": "good"}}, parents=["good"])
+    assert listed(clean(capsys, "--checkpoints")) == set()
 
 
 def test_a_run_that_somebody_begins_to_work_on_stays(outputs) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.display import formatting
 from regimen.display.formatting import duration
-from regimen.runs import code_snapshot
+from regimen.runs import code_snapshot, lock
 from regimen.runs.checkpoint_header import BEST_JUDGED
 from regimen.runs.history import removal, retention
 from regimen.runs.history.filters import SPAN, moment, parse
@@ -66,8 +66,9 @@ def clean_verb(argv: list[str]) -> int:
     if args.checkpoints:
         items, spared = _checkpoints(chosen, everything)
     else:
-        named = any(condition.key in ("status", "id") for condition in filters)
-        asked = {value for condition in filters if condition.key in ("sweep", "pipeline") for value in condition.values}
+        wanted = [condition for condition in filters if not condition.negated]
+        named = any(condition.key in ("status", "id") for condition in wanted)
+        asked = {value for condition in wanted if condition.key in ("sweep", "pipeline") for value in condition.values}
         broken = [run for run in chosen if run.status.is_failure and not run.has_checkpoint and not run.has_data]
         items, spared = _whole_runs(chosen if named else broken, everything, asked)
     return _free(items, spared) if args.yes else _show(items, spared)
@@ -90,7 +91,13 @@ def _older(runs: Sequence[RunSummary], span: str) -> list[RunSummary]:
     if not SPAN.fullmatch(span):
         raise ConfigError(f"--older {span}: expected a time span, such as 30d, 12h or 2w.")
     before = moment(span)
-    return [run for run in runs if (seconds(run.ended) or run.began) < before]
+    return [run for run in runs if _ended(run) < before]
+
+
+def _ended(run: RunSummary) -> float:
+    """Return the time of the end of a run in seconds of the epoch; without a recorded one, of its last heartbeat."""
+    last_heartbeat = time.time() - lock.seconds_since_heartbeat(run.dir)
+    return seconds(run.ended) or max(run.began, last_heartbeat)
 
 
 def _whole_runs(
@@ -118,7 +125,9 @@ def _checkpoints(
     runs: Sequence[RunSummary], everything: Sequence[RunSummary]
 ) -> tuple[list[Reclaimable], dict[str, str]]:
     """Return the intermediate checkpoints without references, and id -> reason of the runs that must stay."""
-    used = {entry.path for run in everything for entry in run.inputs.values()}
+    inputs = [entry for run in everything for entry in run.inputs.values()]
+    used = {entry.path for entry in inputs}
+    used |= {f"{entry.run or Path(entry.path).parent.parent.name}/{Path(entry.path).name}" for entry in inputs}
     used |= {reference for run in everything for reference in run.pending.values()}
     items, spared = [], {}
     for run in runs:
@@ -143,9 +152,9 @@ def _intermediate(folder: Path) -> Iterator[Path]:
 
 def _is_used(file: Path, used: set[str]) -> bool:
     folder, step = file.parent.parent, int(file.stem.removeprefix("step_"))
-    return str(file.resolve()) in used or any(
-        f"{name}@{step}" in used for name in (folder.name, folder, folder.resolve())
-    )
+    names = {str(file.resolve()), f"{folder.name}/{file.name}"}  # the second after a move of all runs
+    names |= {f"{name}@{step}" for name in (folder.name, folder, folder.resolve())}
+    return not names.isdisjoint(used)
 
 
 def _leftovers() -> list[Path]:
@@ -203,7 +212,7 @@ def _explain(spared: dict[str, str]) -> None:
 
 
 def _age(run: RunSummary) -> str:
-    return duration(time.time() - (seconds(run.ended) or run.began), "compact")
+    return duration(time.time() - _ended(run), "compact")
 
 
 def _runs(items: Sequence[Reclaimable]) -> str:

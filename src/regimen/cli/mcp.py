@@ -64,7 +64,7 @@ def list_runs(filters: list[str] | None = None, sort: str = "-started", limit: i
 
     wanted, found = parse(filters or []), Index().rows()
     ask_schedulers(found)
-    runs = order(select(wanted, found), sort)
+    runs = order(select(wanted, found), sort, found)
     rows = [{name: getattr(run, name) for name in LISTED} for run in runs[: max(1, min(limit, MOST_RUNS))]]
     return _as_json({"matching": len(runs), "runs": rows})
 

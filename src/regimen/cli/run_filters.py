@@ -58,4 +58,4 @@ def choose_runs(filters: Sequence[str], sort: str) -> tuple[list[RunSummary], li
 
         ask_schedulers(everything)
     chosen = select(parsed, everything)
-    return (chosen if sort == "-started" else order(chosen, sort)), everything
+    return (chosen if sort == "-started" else order(chosen, sort, everything)), everything

@@ -14,7 +14,7 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from regimen.display.intervals import common_curve, iqm, iqm_interval
-from regimen.runs.history.curves import MetricColumns, smoothed, thinned, window
+from regimen.runs.history.curves import MetricColumns, averaged, smoothed, thinned, window
 from regimen.runs.history.run_view import RunView
 from regimen.system import json_lines
 from regimen.ui.charts import Line, curves
@@ -238,7 +238,7 @@ class CurvePanel:
     def _group(self, label: str, number: int, members: list[_Curve], name: str) -> list[Line]:
         """Return the curve of a group with its interval, and those of its runs behind it."""
         found = [Line(label, self._thin(one.smooth, name), color=number, faint=True) for one in members]
-        steps, values = common_curve([one.smooth.whole for one in members])
+        steps, values = common_curve([averaged(one.smooth.x, one.smooth.y, BUCKETS) for one in members])
         ends = iqm_interval(values, RESAMPLES)
         band = None if ends is None else np.column_stack([steps, ends[0], ends[1]])
         return [*found, Line(label, np.column_stack([steps, iqm(values)]), band=band, color=number)]

@@ -150,7 +150,7 @@ class History:
         try:
             filters = words(text)
             chosen = select(filters, rows)
-            ordered = chosen if sort == NEWEST_FIRST else order(chosen, sort)
+            ordered = chosen if sort == NEWEST_FIRST else order(chosen, sort, rows)
         except ConfigError as error:
             return Selection([], len(rows), str(error))
         return Selection(ordered, len(rows), hints=near_misses(filters, rows) if not ordered else [])

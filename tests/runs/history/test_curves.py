@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regimen.runs.history.curves import MetricColumns, smoothed, thinned, window
+from regimen.runs.history.curves import MetricColumns, averaged, smoothed, thinned, window
 from regimen.runs.metrics import MetricsLog
 
 NUMBERS = st.one_of(st.floats(allow_nan=False, allow_infinity=False, width=32), st.integers(-5, 5), st.none())
@@ -119,6 +119,16 @@ def test_smoothing_is_the_moving_average_without_its_bias(weight: float) -> None
         wanted.append(mean / mass if mass else math.nan)
     wanted = wanted if weight else list(values)
     np.testing.assert_allclose(smoothed(values, weight), wanted, rtol=1e-9)
+
+
+def test_means_of_buckets_are_those_of_the_curve() -> None:
+    x = np.arange(20_000.0)
+    y = np.random.default_rng(0).exponential(1.0, len(x))
+    y[::100] = np.nan
+    points = averaged(x, y, 500)
+    assert len(points) == 500 and (np.diff(points[:, 0]) > 0).all()
+    assert points[:, 1].mean() == pytest.approx(np.nanmean(y), rel=0.01)
+    np.testing.assert_array_equal(averaged(x[1:9], y[1:9], 500), np.column_stack([x, y])[1:9])
 
 
 def test_thinning_keeps_both_ends_and_every_peak() -> None:

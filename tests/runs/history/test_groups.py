@@ -127,6 +127,12 @@ def test_checkpoints_of_one_training_are_different_kinds_unless_all_files_count_
     assert sizes([runs[0], runs[3]]) == {"all": 2}, "of each training one"
 
 
+def test_a_checkpoint_that_was_replaced_is_another_kind(tmp_path: Path) -> None:
+    folder = learner(tmp_path, "t", 0.001).dir
+    runs = [judged(tmp_path, name, add_file(folder, "checkpoints/best.pt", name)) for name in ("early", "late")]
+    assert sorted(sizes(runs).values()) == [1, 1]
+
+
 def test_a_run_that_several_inputs_come_from_is_followed_once(tmp_path: Path) -> None:
     runs = []
     for rate in (0.001, 0.01):

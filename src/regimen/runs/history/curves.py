@@ -241,6 +241,24 @@ def peaks(y: np.ndarray, buckets: int) -> np.ndarray:
     return np.unique(np.concatenate([*chosen, [0, len(y) - 1]]))
 
 
+def averaged(x: np.ndarray, y: np.ndarray, buckets: int) -> np.ndarray:
+    """Return the (k, 2) means of the points of each bucket of a curve, for statistics over several curves.
+
+    The least and greatest values, which `thinned` keeps, are no sample of a curve.
+
+    Args:
+        x: (n,) ascending.
+        y: (n,); values that are not finite are left out.
+        buckets: number of buckets, of equal numbers of points; up to twice as many points are returned as they are.
+    """
+    there = np.isfinite(x) & np.isfinite(y)
+    points = np.column_stack([x, y])[there]
+    if len(points) <= 2 * buckets:
+        return points
+    edges = np.linspace(0, len(points), buckets + 1).astype(np.int64)
+    return np.add.reduceat(points, edges[:-1]) / np.diff(edges)[:, None]
+
+
 def window(x: np.ndarray, y: np.ndarray, low: float, high: float, buckets: int, whole: np.ndarray) -> np.ndarray:
     """Return the (k, 2) points of a curve that is zoomed into: fine within the window, as before outside of it.
 

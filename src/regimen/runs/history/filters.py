@@ -118,18 +118,19 @@ def near_misses(filters: Sequence[Filter], runs: Sequence[RunSummary]) -> list[s
     return lines
 
 
-def order(runs: Sequence[RunSummary], keys: str) -> list[RunSummary]:
+def order(runs: Sequence[RunSummary], keys: str, everything: Sequence[RunSummary]) -> list[RunSummary]:
     """Return runs sorted; those without a value come last.
 
     Args:
         runs: the runs.
+        everything: all runs, whose headline metrics may be keys.
         keys: comma-separated names of `ORDER` or of headline metrics, the most important first; `-` reverses.
 
     Raises:
         ConfigError: a key is neither.
     """
     done = list(runs)
-    metrics = {name for run in runs for name in run.headline}
+    metrics = {name for run in everything for name in run.headline}
     for word in reversed(keys.split(",")):
         key = word.removeprefix("-")
         if key not in ORDER and key not in metrics:
@@ -205,7 +206,7 @@ def _check_options(condition: Filter, runs: Sequence[RunSummary]) -> None:
 
 def _matches(value: str, has: Sequence[str], key: str) -> bool:
     if not value:
-        return not has
+        return not has or (key == "experiment" and "none" in has)  # the option that chooses none
     if _is_pattern(value):
         return any(fnmatchcase(one, value) for one in has)
     return value in has or (key == "id" and any(one.startswith(value) for one in has))

@@ -165,8 +165,15 @@ def _add_files(known: Sequence[_Row]) -> None:
         for name, (folder, _, checksum) in row.files.items():
             contents.setdefault((name, folder), set()).add(checksum)
     several = {name for (name, _), checksums in contents.items() if len(checksums) > 1}
+    versions: dict[tuple[str, Path, str], set[str | None]] = {}
     for row in known:
-        row.values |= {f"{name}.file": file for name, (_, file, _) in row.files.items() if name in several}
+        for name, (folder, file, checksum) in row.files.items():
+            versions.setdefault((name, folder, file), set()).add(checksum)
+    for row in known:
+        for name, (folder, file, checksum) in row.files.items():
+            if name in several:
+                is_one = len(versions[name, folder, file]) == 1  # else best.pt was replaced in between
+                row.values[f"{name}.file"] = file if is_one else f"{file} ({str(checksum)[:8]})"
 
 
 def _decides(key: str) -> bool:

@@ -161,7 +161,7 @@ def _interval(one: JudgedCheckpoint) -> str:
 def end_line(run: RunView, found: dict[str, Any]) -> str:
     """Return status, exit code, duration and reason as one line."""
     code = run.record.exit_code
-    after = "" if run.status.is_open else f" after {duration(run.record.wall_s)}"
+    after = "" if run.status.is_open or not run.record.wall_s else f" after {duration(run.record.wall_s)}"
     coded = f" (exit code {code})" if code is not None else ""
     age = files.age(run.dir / "progress.json") if found["progress"] else None
     now = console.describe(found["progress"] or {}, age)
