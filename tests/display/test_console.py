@@ -16,6 +16,7 @@ def test_describe() -> None:
         "return_mean": 12.3456, "episode_length": 480.0, "eta_s": 192.4,
     }  # fmt: skip
     assert describe(progress) == "iteration 120/400 · 2.95M samples · 15.2k/s · return 12.35 · episode 480 · ETA 3:12"
+    assert "· 1M samples" in describe({"iteration": 0, "samples": 999_700})
     assert describe({"iteration": 0, "samples": 512, "return_mean": None, "eta_s": 3700, "note": "evaluating"}) == (
         "iteration 0 · 512 samples · ETA 1:01:40 · evaluating"
     )

@@ -40,6 +40,7 @@ def test_durations_in_columns(seconds: float, compact: str, clock: str) -> None:
 def test_figures_sizes_and_times() -> None:
     assert [figure(v) for v in (None, 1234.567, 3, True)] == ["–", "1235", "3", "True"]
     assert [size(n) for n in (12, 201_000, 1.3e9, 4e12)] == ["12 B", "201 kB", "1.3 GB", "4 TB"]
+    assert [size(n) for n in (999, 999_400, 999_600, 999_999_999)] == ["999 B", "999 kB", "1 MB", "1 GB"]
     assert when("2026-11-20T10:05:09+00:00") == "2026-11-20 10:05"
     assert when(None) == when("yesterday") == "–"
 

@@ -35,17 +35,23 @@ def report(words: Sequence[str]) -> Iterator[str]:
     groups = {word: [Evaluated.open(run) for run in _runs(word)] for word in words}
     found = compare(groups)
     letters = dict(zip(words, string.ascii_uppercase, strict=False))
-    yield f"paired: {found[0].difference.pairs if found else 0} episodes of the same seeds"
+    most = max((row.difference.pairs for row in found), default=0)
+    yield f"paired: {most} episodes of the same seeds"
     yield from (f"{letter} = {word}" for word, letter in letters.items())
     yield ""
     rows: list[Sequence[str]] = [
         ("figure", "A", "other", "", "other − A", "95 % interval", "p", "p (Holm)", "effect"),
-        *((row.figure, figure(row.first), letters.get(row.group, row.group), *_cells(row)) for row in found),
+        *((_named(row, most), figure(row.first), letters.get(row.group, row.group), *_cells(row)) for row in found),
     ]
     yield from table(rows)
     yield ""
     yield "interval: bootstrap over episodes, not over trainings; p: sign permutation, of shares McNemar's exact test"
     yield "effect: d_z, mean over standard deviation of the differences; of shares g, Cohen's g"
+
+
+def _named(row: PairedFigure, most: int) -> str:
+    """Return the name of a figure, with its number of pairs where some episodes have no value."""
+    return row.figure if row.difference.pairs == most else f"{row.figure} ({row.difference.pairs})"
 
 
 def _cells(row: PairedFigure) -> tuple[str, ...]:

@@ -182,7 +182,7 @@ def _short(number: float | None) -> str | None:
     if number is None:
         return None
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
+        if number >= 0.9995 * size:  # which three digits of the next lower unit round to 1e+03
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
 

@@ -64,7 +64,7 @@ def duration(seconds: float | None, style: Literal["words", "compact", "clock"] 
 def size(count: float) -> str:
     """Return a number of bytes with its unit, such as `1.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:  # which three digits round to 1e+03
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
