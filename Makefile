@@ -50,7 +50,7 @@ demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where
 # The suites start hundreds of interpreters: with this set, each of them compiles all modules again.
 test test-portable test-slow: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(READY) ## the fast suite (CPU only, about 2.5 minutes)
+test: $(READY) ## the fast suite (CPU only, about 2 minutes)
 	@echo "test: fast suite"
 	@$(PY) -m pytest -q -n 3 -m "not slow"
 
