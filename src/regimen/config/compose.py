@@ -30,7 +30,7 @@ from regimen.config.validation import Checker, Problem, not_finite
 from regimen.config.yaml_io import PlainConfig, PlainSection, flatten
 from regimen.display.formatting import visible
 from regimen.system.errors import did_you_mean, raise_if_any
-from regimen.system.secrets import IN_URI, SECRET_KEY, redacted
+from regimen.system.secrets import is_secret_value, redacted
 
 LAUNCHERS = {
     "sweep": "continues a sweep: write it alone on the command line, `python launch.py sweep=<directory>`.",
@@ -392,7 +392,7 @@ def _values(data: PlainConfig) -> Iterator[Problem]:
         yield Problem("name", f"name={name}: invalid run name: `latest` and `@` are reserved in references.")
     for path, value in flatten(data):
         yield from not_finite(value, path)
-        if isinstance(value, str) and (IN_URI.search(value) or (SECRET_KEY.search(path) and value)):
+        if is_secret_value(path, value):
             yield Problem(
                 path,
                 f"{path}: {SECRET} and set it in the environment, such as MLFLOW_TRACKING_USERNAME and "

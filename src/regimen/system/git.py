@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regimen.system.json_data import CheckedJsonData
-from regimen.system.secrets import is_secret_file
+from regimen.system.secrets import CONTENT, is_secret_file
 
-PLAIN_DIFF = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
+PLAIN_DIFF = (
+    "--binary",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--no-renames",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
 """Options of `git diff` that make its output valid for `git apply` with any user settings."""
 
 CODE_SUFFIXES = frozenset(
@@ -69,12 +77,46 @@ def repository_state(folder: Path) -> tuple[GitState | None, str]:
     state = GitState(None if commit == "(initial)" else commit, head.get("branch.head"), bool(changed))
     untracked = [line[2:] for line in changed if line.startswith("? ")]
     tracked = len(changed) > len(untracked) and state.commit
-    patch = (_git(top, "diff", "HEAD", *PLAIN_DIFF) or "") if tracked else ""
+    patch, secret = _tracked_patch(top) if tracked else ("", [])
     if len(patch) > MAX_PATCH_BYTES:
         patch = f"# {len(patch)} bytes of changes to tracked files left out\n"
-    code, secret = _untracked_code(top, untracked)
+    code, hidden = _untracked_code(top, untracked)
+    secret += hidden
     left_out = f"# left out, because they may hold secrets: {', '.join(map(repr, secret))}\n" if secret else ""
     return state, left_out + patch + _untracked_patch(top, code)
+
+
+def _tracked_patch(top: Path) -> tuple[str, list[str]]:
+    """Return the difference to the commit, and the changed files left out as secrets."""
+    names = [
+        name for name in (_git(top, "diff", "HEAD", "--name-only", "--no-renames", "-z") or "").split("\0") if name
+    ]
+    secret = [name for name in names if is_secret_file(Path(name).name, _start(top / name))]
+    patch = _difference(top, ":/", *(f":(top,exclude,literal){name}" for name in secret))
+    if len(patch) <= MAX_PATCH_BYTES and _has_token(patch):  # such as one that a change removes
+        rest = [name for name in names if name not in secret]
+        secret += [name for name in rest if _has_token(_difference(top, f":(top,literal){name}"))]
+        patch = _difference(top, ":/", *(f":(top,exclude,literal){name}" for name in secret))
+    return patch, secret
+
+
+def _difference(top: Path, *paths: str) -> str:
+    return _git(top, "diff", "HEAD", *PLAIN_DIFF, "--", *paths) or ""
+
+
+def _has_token(patch: str) -> bool:
+    return CONTENT.search(patch.encode(errors="surrogateescape")) is not None
+
+
+def _start(path: Path) -> bytes:
+    """Return the first bytes of a file, none of a link, a folder or a file that is gone."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return b""
+        with path.open("rb") as file:
+            return file.read(MAX_PATCH_BYTES)
+    except OSError:
+        return b""
 
 
 def _untracked_code(top: Path, names: list[str]) -> tuple[list[str], list[str]]:
