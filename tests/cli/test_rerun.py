@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def as_now(**fields: Any) -> dict[str, Any]:
     """What a run recorded that ran with this code and these packages."""
-    return {"git": repository_state(ROOT)[0], "versions": host.versions(), **fields}
+    return {"git": repository_state(ROOT).state, "versions": host.versions(), **fields}
 
 
 def first_and_again(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -144,7 +144,7 @@ def test_the_same_files_at_another_commit_are_said_to_be_the_same(folder: Path) 
     from regimen.runs.history.run_view import open_view
     from regimen.runs.signature import code_signature
 
-    git = {"commit": "1" * 40, "branch": "main", "dirty": repository_state(ROOT)[0].dirty}  # type: ignore[union-attr]
+    git = {"commit": "1" * 40, "branch": "main", "dirty": repository_state(ROOT).state.dirty}  # type: ignore[union-attr]
     run = add(folder / "outputs", "a", **as_now(git=git))
     signature = {"code": code_signature(yaml.safe_load((run / "config.yaml").read_text()))}
     add(folder / "outputs", "b", **as_now(git=git, signature=signature))

@@ -41,7 +41,7 @@ def test_an_untracked_secret_is_left_out_and_named(repository: Path, name: str, 
     (repository / name).parent.mkdir(exist_ok=True)
     (repository / name).write_text(content)
     (repository / "mine.py").write_text("x = 1\n")
-    _, patch = repository_state(repository)
+    patch = repository_state(repository).patch
     assert "x = 1" in patch and "canary" not in patch
     assert name in patch.splitlines()[0]
 
@@ -49,7 +49,7 @@ def test_an_untracked_secret_is_left_out_and_named(repository: Path, name: str, 
 def test_a_file_that_only_its_owner_reads_is_left_out(repository: Path) -> None:
     (repository / "mine.py").write_text("x = 1\n")
     (repository / "mine.py").chmod(0o600)
-    _, patch = repository_state(repository)
+    patch = repository_state(repository).patch
     assert "x = 1" not in patch and "mine.py" in patch
 
 
@@ -70,7 +70,7 @@ def test_a_secret_in_a_tracked_or_staged_file_is_left_out_and_named(repository: 
     (repository / "new.py").write_text(f"t = '{token}'\n")
     (repository / ".env").write_text("canary")
     subprocess.run(["git", "add", "-f", ".env"], cwd=repository, check=True)
-    _, patch = repository_state(repository)
+    patch = repository_state(repository).patch
     assert "x = 1" in patch and "canary" not in patch
     assert all(name in patch.splitlines()[0] for name in (".env", "a [b].key", "old.py", "new.py"))
 
@@ -78,7 +78,7 @@ def test_a_secret_in_a_tracked_or_staged_file_is_left_out_and_named(repository: 
 def test_the_patch_is_still_one(repository: Path) -> None:
     (repository / ".env").write_text("canary")
     (repository / "mine.py").write_text("x = 1\n")
-    _, patch = repository_state(repository)
+    patch = repository_state(repository).patch
     (repository / "mine.py").unlink()
     subprocess.run(["git", "apply"], cwd=repository, input=patch.encode(), check=True)
     assert (repository / "mine.py").read_text() == "x = 1\n"

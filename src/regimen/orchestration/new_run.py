@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
     from regimen.orchestration.preflight_report import PreflightReport
     from regimen.runs.create import Decided
-    from regimen.system.git import GitState
+    from regimen.system.git import Repository
 
 
 def check_scheduler(jobs: Iterable[ComposedConfig], existing: Iterable[PlainConfig] = ()) -> None:
@@ -47,7 +47,7 @@ def create_run(
     root: Path,
     report: PreflightReport,
     run_id: str | None = None,
-    git: tuple[GitState | None, str] | None = None,
+    git: Repository | None = None,
     **fields: Unpack[Decided],
 ) -> Run:
     """Create a run directory with the frozen configuration, `run.json` and Hydra's own files.

@@ -52,7 +52,7 @@ def cautions(run: RunView) -> Iterator[str]:
 def _code_cautions(run: RunView) -> Iterator[str]:
     """Yield differences of code and packages from those of the run, the packages being those of its interpreter."""
     python = host.interpreter(run.config)
-    now = CodeState(repository_state(Path(__file__).parent)[0], host.versions_in(python))
+    now = CodeState(repository_state(Path(__file__).parent).state, host.versions_in(python))
     changed = host.differences(CodeState(run.record.git, run.record.versions), now)
     packages = [line for line in changed if not line.startswith(("commit ", "uncommitted changes "))]
     if not now.versions:

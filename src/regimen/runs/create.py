@@ -24,7 +24,7 @@ from regimen.system.files import (
     write_atomic,
     write_json,
 )
-from regimen.system.git import GitState, repository_state
+from regimen.system.git import Repository, repository_state
 from regimen.system.secrets import redacted
 
 
@@ -66,7 +66,7 @@ def create_run_dir(
     run_id: str | None = None,
     files: dict[str, Path] | None = None,
     repository: Path = Path(__file__).parent,
-    git: tuple[GitState | None, str] | None = None,
+    git: Repository | None = None,
     references: Mapping[str, str] | None = None,
     **decided: Unpack[Decided],
 ) -> Path:
@@ -135,15 +135,16 @@ def _fill(
     folder: Path,
     config: dict[str, Any],
     files: dict[str, Path],
-    git: tuple[GitState | None, str],
+    git: Repository,
     record: RunRecord,
 ) -> None:
     reserve_space(folder / ".reserve")
     (folder / "logs").mkdir()
     freeze(folder, config)
-    record.git, patch = git
-    if patch:
-        (folder / "code.patch").write_bytes(patch.encode(errors="surrogateescape"))
+    record.git = git.state
+    record.warnings += git.warnings
+    if git.patch:
+        (folder / "code.patch").write_bytes(git.patch.encode(errors="surrogateescape"))
     record.signature = sign(config, record.inputs, record.pending, record.code)
     write_json(folder / FILE, record.to_dict(), folder / ".reserve")
     _require_there(files)

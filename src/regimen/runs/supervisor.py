@@ -130,7 +130,7 @@ class _Supervisor:
             self.screen.line(
                 "warning: the copy of the code that it worked from is gone; it continues with the present code"
             )
-        git = self.before.git if self.before.code else repository_state(Path(__file__).parent)[0]
+        git = self.before.git if self.before.code else repository_state(Path(__file__).parent).state
         signature_ = self._signature()
         self.record = self.run.change(lambda record: record.resume(this, git, signature_))
         self.screen.line(f"resumed: {where}")

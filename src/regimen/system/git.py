@@ -7,7 +7,7 @@ import re
 import stat
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from regimen.system.json_data import CheckedJsonData
@@ -34,6 +34,7 @@ CODE_SUFFIXES = frozenset(
 
 MAX_UNTRACKED_BYTES = 256 * 1024
 MAX_PATCH_BYTES = 8 * 1024 * 1024
+TIMEOUT_S = 20.0
 
 
 @dataclass
@@ -51,46 +52,74 @@ class GitState(CheckedJsonData):
     dirty: bool = False
 
 
+@dataclass
+class Repository:
+    """What a run records of the repository of its code.
+
+    Attributes:
+        state: the commit, None outside of a repository and where git does not read it.
+        patch: uncommitted changes, for `git apply`.
+        warnings: what git did not read, and its own message, one line each.
+    """
+
+    state: GitState | None = None
+    patch: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+class GitError(Exception):
+    """A command of git that failed; the message is one line."""
+
+
 def is_commit(text: object) -> bool:
     """Return whether a recorded value is a commit's hash, and no option or path that git would take it for."""
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{7,64}", text) is not None
 
 
-def repository_state(folder: Path) -> tuple[GitState | None, str]:
-    """Return (state, patch) of the repository around `folder`; (None, "") outside of one.
+def repository_state(folder: Path) -> Repository:
+    """Return commit and uncommitted changes of the repository around `folder`, empty outside of one.
 
-    The patch is the difference to the commit, followed by the untracked files of code and options, and can be applied
-    with `git apply`. Files that may hold secrets are left out and named in its first line. Neither the index nor the
-    objects of the repository change.
+    The patch is the difference to the commit, followed by the untracked files of code and options. Files that may hold
+    secrets are left out and named in its first line. Neither the index nor the objects of the repository change.
 
     Args:
         folder: any folder of the repository.
     """
-    top = next((p for p in (folder, *folder.parents) if (p / ".git").exists()), folder)
-    status = _git(top, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
-    if status is None:
-        return None, ""
+    top = next((p for p in (folder, *folder.parents) if (p / ".git").exists()), None)
+    try:
+        status = _git(top or folder, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
+    except GitError as error:
+        return Repository(warnings=[f"the commit of the code is not recorded: {error}"] if top else [])
+    top = top or folder
     lines = status.split("\0")
     head = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
     commit = head.get("branch.oid", "(initial)")
     changed = [line for line in lines if line and not line.startswith("#")]
     state = GitState(None if commit == "(initial)" else commit, head.get("branch.head"), bool(changed))
     untracked = [line[2:] for line in changed if line.startswith("? ")]
-    tracked = len(changed) > len(untracked) and state.commit
-    patch, secret = _tracked_patch(top) if tracked else ("", [])
+    patch, secret, warnings = "", [], []
+    if len(changed) > len(untracked) and state.commit:
+        try:
+            patch, secret = _tracked_patch(top)
+        except GitError as error:
+            warnings.append(f"code.patch is without the changes to tracked files: {error}")
     if len(patch) > MAX_PATCH_BYTES:
         patch = f"# {len(patch)} bytes of changes to tracked files left out\n"
     code, hidden = _untracked_code(top, untracked)
     secret += hidden
     left_out = f"# left out, because they may hold secrets: {', '.join(map(repr, secret))}\n" if secret else ""
-    return state, left_out + patch + _untracked_patch(top, code)
+    try:
+        added = _untracked_patch(top, code)
+    except GitError as error:
+        added = ""
+        warnings.append(f"code.patch is without untracked files: {error}")
+    return Repository(state, left_out + patch + added, warnings)
 
 
 def _tracked_patch(top: Path) -> tuple[str, list[str]]:
     """Return the difference to the commit, and the changed files left out as secrets."""
-    names = [
-        name for name in (_git(top, "diff", "HEAD", "--name-only", "--no-renames", "-z") or "").split("\0") if name
-    ]
+    listed = _git(top, "diff", "HEAD", "--name-only", "--no-renames", "-z")
+    names = [name for name in listed.split("\0") if name]
     secret = [name for name in names if is_secret_file(Path(name).name, _start(top / name))]
     patch = _difference(top, ":/", *(f":(top,exclude,literal){name}" for name in secret))
     if len(patch) <= MAX_PATCH_BYTES and _has_token(patch):  # such as one that a change removes
@@ -101,7 +130,7 @@ def _tracked_patch(top: Path) -> tuple[str, list[str]]:
 
 
 def _difference(top: Path, *paths: str) -> str:
-    return _git(top, "diff", "HEAD", *PLAIN_DIFF, "--", *paths) or ""
+    return _git(top, "diff", "HEAD", *PLAIN_DIFF, "--", *paths)
 
 
 def _has_token(patch: str) -> bool:
@@ -155,17 +184,25 @@ def _untracked_patch(top: Path, names: list[str]) -> str:
     add = ("add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul")
     with tempfile.TemporaryDirectory() as scratch:
         own = {"GIT_INDEX_FILE": f"{scratch}/index", "GIT_OBJECT_DIRECTORY": scratch}
-        if _git(top, *options, *add, stdin=listed, variables=own) is None:
-            return ""
-        return _git(top, *options, "diff", *PLAIN_DIFF, variables=own) or ""
+        _git(top, *options, *add, stdin=listed, variables=own)
+        return _git(top, *options, "diff", *PLAIN_DIFF, variables=own)
 
 
-def _git(top: Path, *args: str, stdin: bytes = b"", variables: dict[str, str] | None = None) -> str | None:
+def _git(top: Path, *args: str, stdin: bytes = b"", variables: dict[str, str] | None = None) -> str:
+    """Return the output of a command of git.
+
+    Raises:
+        GitError: it failed, took too long, or there is no git.
+    """
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", **(variables or {})}
+    command = "git " + next(word for word in args if word in ("status", "diff", "add"))
     try:
-        done = subprocess.run(
-            ["git", *args], cwd=top, env=env, input=stdin, capture_output=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
+        done = subprocess.run(["git", *args], cwd=top, env=env, input=stdin, capture_output=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise GitError(f"{command}: no answer within {TIMEOUT_S:g} s") from None
+    except OSError as error:
+        raise GitError(f"{command}: {error.strerror or error}") from error
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        raise GitError(f"{command}: {lines[0]}")
     return done.stdout.decode(errors="surrogateescape")

@@ -36,10 +36,10 @@ class Repository:
             self.git("commit", "-qm", content)
 
     def run(self, run_id: str, **fields: Any) -> RunView:
-        known, patch = repository_state(self.folder)
-        folder = add(self.runs, run_id, **{"git": known, **fields})
-        if patch:
-            (folder / "code.patch").write_text(patch)
+        known = repository_state(self.folder)
+        folder = add(self.runs, run_id, **{"git": known.state, **fields})
+        if known.patch:
+            (folder / "code.patch").write_text(known.patch)
         return open_view_dir(folder)
 
 

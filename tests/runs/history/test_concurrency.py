@@ -34,9 +34,10 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
     from regimen.runs.run import Run
     from regimen.runs.status import Status
     from regimen.system.errors import PreflightError
+    from regimen.system.git import Repository
 
     create.signature.code_signature = lambda *_: ""  # slow, and not what this is about; nor is a loss of power
-    create.repository_state = lambda folder: (None, "")
+    create.repository_state = lambda folder: Repository()
     os.fsync = lambda descriptor: None
     outputs = Path("outputs")
     config = {"name": f"process{number}", "choices": {"task": "reach", "agent": "skrl_ppo", "stage": "train"}}

@@ -215,7 +215,7 @@ def _reset_record(run: Run, config: dict[str, Any]) -> None:
 
 def _take_code(run: Run, config: dict[str, Any], code: str) -> None:
     """Record the code snapshot that a run works from now on."""
-    git = repository_state(Path(__file__).parent)[0]
+    git = repository_state(Path(__file__).parent).state
     has_checkpoint = (run.checkpoints / "last.pt").exists()
 
     def alter(record: RunRecord) -> None:
