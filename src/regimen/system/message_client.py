@@ -143,6 +143,7 @@ class MessageClient:
             message: sent again, as it is, where the answer was lost.
 
         Raises:
+            BusyError: all connections of the server were in use for `reconnect_s`.
             ServerError: no connection within `reconnect_s`, no answer within `timeout_s`, or a refusal without kind.
             RegimenError: of the kind that the server answered with.
             WireError: the answer is damaged.
@@ -192,7 +193,8 @@ class MessageClient:
                     since = now if connected else begun
                 if now - since + pause > self.reconnect_s:
                     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                    raise ServerError(
+                    kind = BusyError if error.errno == errno.EBUSY else ServerError
+                    raise kind(
                         f"{self.url} cannot be reached, tried for {self.reconnect_s:g} s: {why}.{self._advice}"
                     ) from None
                 time.sleep(pause)
@@ -225,6 +227,10 @@ class MessageClient:
             received += count
         if headers.get("connection") == "close":
             self.close()
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            raise OSError(
+                errno.EBUSY, str(wire.decode(data).get("message", "all its connections are in use")).rstrip(".")
+            )
         return status, data
 
     def _connected(self) -> tuple[socket.socket, io.BufferedReader]:

@@ -36,6 +36,9 @@ UNKNOWN_S, IDLE_S = 10.0, 300.0
 """Seconds until a connection is closed: from its opening without the right token, from its last bytes with it."""
 
 MAX_CONNECTIONS = 64
+MAX_SURPLUS = 16
+"""Connections beyond the bound that are open at once, to be answered that there is no place."""
+
 MAX_DRAINED_S = 1.0
 MAX_LINE, MAX_HEADERS = 2**14, 100
 SMALL_BYTES = 2**17
@@ -153,7 +156,7 @@ class MessageServer:
             max_body: bytes of a request's body; a larger one is refused before it is read.
             tls: encrypts the connections.
             body_advice: sentence for the end of the message about a body that is too large.
-            max_connections: at once; a further one is closed.
+            max_connections: at once; a request of a further one is answered by status 503.
 
         Raises:
             PreflightError: the address is in use or not one of this machine, or the certificate cannot be read.
@@ -200,6 +203,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.answer, self.token, self.max_body, self.context = handler, token, max_body, context
         self.body_advice, self.max_connections = body_advice, max_connections
         self.connections: dict[socket.socket, float] = {}  # -> time at which it is closed
+        self.surplus: set[socket.socket] = set()  # those of them beyond the bound
         self.changing = threading.Lock()
         super().__init__(address, _Connection)
 
@@ -211,16 +215,22 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         with self.changing:
-            return len(self.connections) < self.max_connections
+            return self._has_place() or len(self.surplus) < MAX_SURPLUS
+
+    def _has_place(self) -> bool:
+        return len(self.connections) - len(self.surplus) < self.max_connections
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self.changing:
+            if not self._has_place():
+                self.surplus.add(request)
             self.connections[request] = time.monotonic() + UNKNOWN_S
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         with self.changing:
             self.connections.pop(request, None)
+            self.surplus.discard(request)
         super().shutdown_request(request)
 
     def keep(self, connection: socket.socket) -> None:
@@ -315,6 +325,9 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         if not self._has_token():
             line = "The token of the request is not that of this server."
             return Reply.error(RegimenError(line), HTTPStatus.UNAUTHORIZED), length
+        if self.connection in self.server.surplus:
+            line = f"All {self.server.max_connections} connections of this server are in use."
+            return Reply.error(RegimenError(line), HTTPStatus.SERVICE_UNAVAILABLE), length
         if length < 0:
             line = "A request needs the header Content-Length."
             return Reply.error(wire.WireError(line), HTTPStatus.LENGTH_REQUIRED), length

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -281,6 +282,19 @@ def test_several_actors_at_once_lose_nothing() -> None:
         found[parcel.actor] += [int(r) for r in parcel.rows["reward"]]
     server.stop()
     assert all(values == list(range(100)) for values in found.values())
+
+
+def test_a_hundred_actors_are_connected_at_once() -> None:
+    mailbox = Mailbox(SPEC, 1000)
+    server = LearnerServer(mailbox, TOKEN)
+    server.start()
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        for number in range(100):
+            channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 0.5), f"actor{number}")
+            stack.callback(channel.close)
+            assert channel.push(rows(number, 1), 0) == 0
+        assert sorted(int(parcel.rows["reward"][0]) for parcel in mailbox.take()) == list(range(100))
 
 
 def test_names_that_could_be_taken_for_one_another_are_refused() -> None:

@@ -12,6 +12,9 @@ from regimen.system import wire
 from regimen.system.message_client import FinishedError
 from regimen.system.message_server import MessageServer, Reply, Request, Tls
 
+ELSEWHERE = 512
+"""Connections at once beside those of the run's own actors: of actors elsewhere, and of strangers without a token."""
+
 
 class LearnerServer:
     """Leads the channels of actors elsewhere to a mailbox.
@@ -29,6 +32,7 @@ class LearnerServer:
         max_body: int = 64 * 2**20,
         tls: Tls | None = None,
         greet: Greet | None = None,
+        actors: int = 0,
     ) -> None:
         """Bind the address; `start` begins to answer.
 
@@ -40,6 +44,7 @@ class LearnerServer:
             max_body: bytes of one push.
             tls: encrypts the connections.
             greet: answers the first message of an actor, or raises what refuses it; None: every actor is taken.
+            actors: processes of the run; each has two places, for a connection and for its renewal.
 
         Raises:
             PreflightError: the address is in use, or the certificate cannot be read.
@@ -47,7 +52,9 @@ class LearnerServer:
         self._mailbox, self._greet = mailbox, greet
         self._seen: dict[str, float] = {}  # actor that was not yet answered that the training has finished -> last time
         self._heard = threading.Condition()
-        self._server = MessageServer(self._answer, host, port, token, max_body, tls)
+        self._server = MessageServer(
+            self._answer, host, port, token, max_body, tls, max_connections=2 * actors + ELSEWHERE
+        )
         self.url = self._server.url
         self.start, self.stop = self._server.start, self._server.stop
 

@@ -171,7 +171,7 @@ def _over_http(
         token = listening.read_token(file, "hardware.channel.token")
 
     def serve(host: str, port: int, tls: Tls | None) -> LearnerServer:
-        server = LearnerServer(mailbox, token, host, port, MAX_BODY, tls, settings.greet)
+        server = LearnerServer(mailbox, token, host, port, MAX_BODY, tls, settings.greet, hardware.actors)
         server.start()
         stack.callback(server.stop)
         return server
