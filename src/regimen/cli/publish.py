@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import Any
 
+from regimen.config.yaml_io import as_yaml
 from regimen.runs import references
 from regimen.runs.record import RunRecord, read_record
+from regimen.runs.record_parts import InputEntry
+from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import ConfigError
 from regimen.system.json_data import Json
 from regimen.system.secrets import redacted
+
+PRIVATE = ("supervisor", "queue", "code")
+"""Fields of a record that are about processes and folders of a machine alone."""
 
 
 def publish(ref: str, name: str, folder: Path | None = None) -> Path:
@@ -41,21 +49,58 @@ def publish(ref: str, name: str, folder: Path | None = None) -> Path:
         raise ConfigError(f"{source} is not in the checkpoints of a run, so its origin is unknown.")
     if not (run / "config.yaml").resolve().is_relative_to(run.resolve()):
         raise ConfigError(f"{run / 'config.yaml'} leads out of the run: it is no file of the run and not published.")
+    folders = _folders(run, record)
+    config = as_yaml(_shortened(Run(run).config, folders))
     bundle = checkpoint.load(source)
     bundle.pop("training", None)
     target.mkdir(parents=True)
     checkpoint.save(target / "policy.pt", bundle)
-    files.write_json(target / "run.json", _public(record))
-    (target / "config.yaml").write_text(redacted((run / "config.yaml").read_text("utf-8")), "utf-8")
+    files.write_json(target / "run.json", _public(record, folders))
+    (target / "config.yaml").write_text(redacted(config), "utf-8")
     return target / "policy.pt"
 
 
-def _public(record: RunRecord) -> Json:
+def _public(record: RunRecord, folders: dict[str, str]) -> Json:
     """Return the record of a run without host name, paths and process ids."""
     data = record.to_dict()
     data |= {name: [redacted(str(word)) for word in data[name]] for name in ("argv", "overrides")}
-    machine = {name: value for name, value in (data["host"] or {}).items() if name not in ("name", "python")}
-    return {name: value for name, value in data.items() if name != "supervisor"} | {"host": machine}
+    data["host"] = {name: value for name, value in (data["host"] or {}).items() if name not in ("name", "python")}
+    data["inputs"] = {name: entry.to_dict() | {"path": _kept(entry)} for name, entry in record.inputs.items()}
+    public: Json = _shortened({name: value for name, value in data.items() if name not in PRIVATE}, folders)
+    return public
+
+
+def _kept(entry: InputEntry) -> str:
+    """Return the end of an input's path from the folder of its run on, else its name: the rest describes the machine."""
+    parts = Path(entry.path).parts
+    if entry.run in parts:
+        return "/".join(parts[parts.index(entry.run) :])
+    return "/".join(parts[-2:] if entry.run else parts[-1:])  # a published policy is in a folder of another name
+
+
+def _folders(run: Path, record: RunRecord) -> dict[str, str]:
+    """Return folder of this machine or of the run's -> what replaces it and the slash behind it."""
+    inputs = [entry.path.removesuffix(_kept(entry)).rstrip("/") for entry in record.inputs.values()]
+    here = [run.parent, run.resolve().parent, Path.cwd(), files.repository_root() or Path.cwd()]
+    python = Path(record.host.python).parent.parent if record.host and record.host.python else Path("/")
+    code = [record.code] if record.code else []
+    environment = [str(python)] if len(python.parts) > 2 else []  # no replacement of /usr
+    removed = {folder: "" for folder in [*inputs, *map(str, here), *code, *environment]}
+    replaced = {str(Path.home()): "~/"} | removed
+    return {folder: text for folder, text in replaced.items() if Path(folder).is_absolute() and Path(folder).parts[1:]}
+
+
+def _shortened(data: Any, folders: dict[str, str]) -> Any:
+    """Return plain data whose text is without the folders."""
+    if isinstance(data, dict):
+        return {name: _shortened(value, folders) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_shortened(value, folders) for value in data]
+    if not isinstance(data, str):
+        return data
+    longest_first = sorted(folders, key=len, reverse=True)
+    pattern = rf"(?<![\w.-])({'|'.join(map(re.escape, longest_first))})(/+|(?![\w.-]))"
+    return re.sub(pattern, lambda found: folders[found[1]] if found[2] else folders[found[1]] or ".", data)
 
 
 def publish_verb(argv: list[str]) -> int:

@@ -97,7 +97,9 @@ def repository_state(folder: Path) -> Repository:
     changed = [line for line in lines if line and not line.startswith("#")]
     state = GitState(None if commit == "(initial)" else commit, head.get("branch.head"), bool(changed))
     untracked = [line[2:] for line in changed if line.startswith("? ")]
-    patch, secret, warnings = "", [], []
+    patch = ""
+    secret: list[str] = []
+    warnings: list[str] = []
     if len(changed) > len(untracked) and state.commit:
         try:
             patch, secret = _tracked_patch(top)
