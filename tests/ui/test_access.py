@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,12 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
 def ask(
     secret: Access, path: str = "/", method: str = "GET", form: dict[str, str] | None = None, **headers: str
 ) -> Answer:
+    return asyncio.run(answer_of(Guard(inside, secret), path, method, form, **headers))
+
+
+async def answer_of(
+    guard: Guard, path: str = "/", method: str = "GET", form: dict[str, str] | None = None, **headers: str
+) -> Answer:
     found = Answer()
 
     async def receive() -> MutableMapping[str, Any]:
@@ -48,7 +55,7 @@ def ask(
     place, _, query = path.partition("?")
     pairs = [(name.encode(), value.encode()) for name, value in ({"host": "localhost:8760"} | headers).items()]
     scope = {"type": "http", "method": method, "path": place, "query_string": query.encode(), "headers": pairs}
-    asyncio.run(Guard(inside, secret)(scope, receive, send))
+    await guard(scope, receive, send)
     return found
 
 
@@ -119,6 +126,26 @@ def test_a_password_opens_the_page_that_was_asked_for(monkeypatch: pytest.Monkey
     right = ask(secret, "/login", "POST", {"password": "a good password", "to": "/run/a?x=time"})
     assert right.status == 303 and right.headers["location"] == "/run/a?x=time"
     assert ask(secret, cookie=right.headers["set-cookie"].partition(";")[0]).body == "inside"
+
+
+def test_parallel_guesses_are_compared_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "WRONG_PASSWORD_S", 0.05)
+    guard = Guard(inside, Access(8760, "a good password"))
+
+    async def login(password: str) -> tuple[int, float]:
+        answer = await answer_of(guard, "/login", "POST", {"password": password})
+        return answer.status, time.monotonic()
+
+    async def guess() -> list[tuple[int, float]]:
+        guesses = await asyncio.gather(*(login(f"guess {number}") for number in range(100)), login("a good password"))
+        return [*guesses, await login("a good password")]
+
+    begun = time.monotonic()
+    *guesses, among, after = asyncio.run(guess())
+    compared = [end - begun for status, end in guesses if status == 401]
+    assert 1 <= len(compared) <= 6 and max(compared) >= 0.05 * len(compared)
+    assert [status for status, _ in guesses].count(429) == 100 - len(compared)
+    assert among[0] == 429 and after[0] == 303
 
 
 @pytest.mark.parametrize("to", ["//evil.example/", "https://evil.example", "\\\\evil.example", "/\r\nset-cookie: a=b"])

@@ -71,7 +71,7 @@ def _public(record: RunRecord, folders: dict[str, str]) -> Json:
 
 
 def _kept(entry: InputEntry) -> str:
-    """Return the end of an input's path from the folder of its run on, else its name: the rest describes the machine."""
+    """Return an input's path from the folder of its run on, else its name: the rest describes the machine."""
     parts = Path(entry.path).parts
     if entry.run in parts:
         return "/".join(parts[parts.index(entry.run) :])

@@ -19,7 +19,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 WRONG_PASSWORD_S = 1.0
-"""Delay of the answer to a wrong password; answers to several wrong ones come one after the other."""
+"""Delay of the answer to a wrong password; the next one is compared after it, which bounds the rate of guesses."""
+
+MAX_WAITING = 5
+"""Passwords that wait to be compared; a further one is refused at once, with status 429."""
 
 LONGEST_FORM = 4096
 """Bytes of a posted form."""
@@ -89,7 +92,8 @@ class Guard:
     def __init__(self, app: App, access: Access) -> None:
         """Args: app: what is guarded; access: the secret."""
         self.app, self._access = app, access
-        self._wrong = asyncio.Lock()
+        self._comparing = asyncio.Lock()
+        self._open = 0  # passwords that are compared or wait for it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
@@ -119,20 +123,35 @@ class Guard:
         return scope["method"] in ("GET", "HEAD") and self._access.is_token(query.get("token", [""])[0])
 
     async def _by_password(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message, to = "Password of this server:", _path(scope["path"])
+        status, message, to = 401, "Password of this server:", _path(scope["path"])
         if scope["query_string"]:
             to += f"?{scope['query_string'].decode('latin-1')}"
         if scope["method"] == "POST" and scope["path"] == "/login":
             form = parse_qs((await _body(receive)).decode(errors="replace"))
             to = _path(form.get("to", ["/"])[0])
-            if self._access.is_password(form.get("password", [""])[0]):
+            is_right = await self._compared(form.get("password", [""])[0])
+            if is_right:
                 await self._welcome(send, to)
                 return
-            async with self._wrong:
-                await asyncio.sleep(WRONG_PASSWORD_S)
             message = "That is not the password of this server. Its owner gave it to `regimen ui`."
+            if is_right is None:
+                status, message = 429, "Other passwords are being compared. Try again in a few seconds."
         content = PASSWORD_FORM.format(message=html.escape(message), to=html.escape(to, quote=True))
-        await _answer(send, 401, FORM.format(content=content))
+        await _answer(send, status, FORM.format(content=content))
+
+    async def _compared(self, password: str) -> bool | None:
+        """Return whether it is the password, one after the other; None where too many wait."""
+        if self._open > MAX_WAITING:
+            return None
+        self._open += 1
+        try:
+            async with self._comparing:
+                if self._access.is_password(password):
+                    return True
+                await asyncio.sleep(WRONG_PASSWORD_S)
+                return False
+        finally:
+            self._open -= 1
 
     async def _welcome(self, send: Send, to: str) -> None:
         value = f"{self._access.cookie}={self._access.token}; Path=/; HttpOnly; SameSite=Lax"
