@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def test_a_repository_that_git_refuses_is_a_warning(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # it may trust every folder
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     record, patch = recorded(repository, tmp_path)
     assert record.git is None and patch == ""
     (warning,) = record.warnings
