@@ -67,3 +67,11 @@ def test_a_failed_difference_is_a_warning_beside_the_commit(repository: Path, tm
     assert record.git is not None and record.git.dirty and patch == ""
     (warning,) = record.warnings
     assert "git diff" in warning and "filter 'false'" in warning
+
+
+def test_the_name_of_a_committed_module_hides_no_change(repository: Path, tmp_path: Path) -> None:
+    (repository / "tokenizer.py").write_text("x = 1\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "two")
+    (repository / "tokenizer.py").write_text("x = 4321\n")
+    assert "x = 4321" in recorded(repository, tmp_path)[1]
