@@ -122,6 +122,7 @@ class DemonstrationRecorder(Recorder):
         human.wait(self.env.step_dt)
         if human.controller.discarded():
             self.collector.discard()
+            self.obs = self.collector.obs
             human.controller.release()
             self._begun = False
         self._begun = self._begun or human.controller.active
