@@ -86,3 +86,33 @@ def test_an_episode_after_a_discard_and_a_resumption_begins_with_its_own_observa
         obs = episode.obs["policy"]
         np.testing.assert_allclose(np.diff(obs[:, 1]), 0.1 * sign, atol=1e-6)
         np.testing.assert_array_equal(obs[:, 2:], obs[:1, 2:].repeat(len(obs), 0))
+
+
+def test_a_kept_episode_survives_an_error_of_the_next_one(tmp_path: Path, record: Record) -> None:
+    run = new_run(tmp_path, CFG)
+
+    def fail_in_the_second_episode() -> Iterator[list[KeyEvent] | None]:
+        yield [KeyEvent("a", True)]
+        yield from repeat([], 30)
+        raise RuntimeError("the renderer failed")
+
+    with pytest.raises(RuntimeError):
+        record(run, fail_in_the_second_episode())
+    record(run, held("d"))
+    assert [np.unique(episode.action[:, 1]).tolist() for episode in recorded_episodes(run)] == [[1.0], [-1.0]]
+
+
+def test_a_card_that_fails_costs_no_episode(tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new_run(tmp_path, CFG)
+
+    def fail(*args: object, **settings: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr("regimen.data.episodes.card.make", fail)
+        record(run, held("a"))
+    before = recorded_episodes(run)
+    record(run, iter(()))
+    for old, new in zip(before, recorded_episodes(run), strict=True):
+        np.testing.assert_array_equal(old.obs["policy"], new.obs["policy"])
+    assert (run.dir / "data" / "card.json").exists()

@@ -88,7 +88,10 @@ class DemonstrationRecorder(Recorder):
             self._record(0)
         else:
             self._record(self._restore(saved))
-        self._close()
+        try:
+            self._save()  # the following steps can be repeated
+        finally:
+            self._close()
 
     def _complete(self, row: int) -> bool:
         if self.kept >= self._wanted:
@@ -104,10 +107,13 @@ class DemonstrationRecorder(Recorder):
     def _step(self, row: int) -> None:
         if self._human is not None and not self._acts(self._human, row):
             return
-        for episode in self.collector.step(self._wanted - self.kept):
+        episodes = self.collector.step(self._wanted - self.kept)
+        for episode in episodes:
             self._add(episode)
         self.obs, self._rows = self.collector.obs, row + 1
         self._begun = self._begun and not self.collector.at_begin
+        if self._human is not None and episodes:
+            self._save()  # a human cannot repeat an episode
 
     def _acts(self, human: HumanControls, row: int) -> bool:
         """Return whether the human acts in this step: an episode begins with the first input.
