@@ -138,6 +138,14 @@ def test_action_noise_is_recorded_in_the_action(tmp_path: Path, traced: list[Tra
     np.testing.assert_array_equal(noisy["action"][1], traced[-1].log[1]["action"])
 
 
+def test_the_recorded_action_is_the_applied_one_where_noise_exceeds_the_bound(tmp_path: Path) -> None:
+    env = task(6, observation_noise=False, events={"wind": None})
+    rows = content(collect(tmp_path, CollectCfg(steps=20, action_noise=2.0), env))
+    going_on = ~(rows["terminated"] | rows["truncated"])[:-1]
+    moved = (rows["obs/policy"][1:] - rows["obs/policy"][:-1])[..., :2]
+    np.testing.assert_allclose(moved[going_on], 0.1 * rows["action"][:-1][going_on], atol=1e-6)
+
+
 def test_a_policy_with_a_memory_forgets_the_envs_that_end(tmp_path: Path) -> None:
     StepCounter.seen.clear()
     policy = save_policy(tmp_path, agent={"_target_": "helpers.point_env.StepCounter"})

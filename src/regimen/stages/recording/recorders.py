@@ -182,6 +182,8 @@ class EpisodeRecorder(Recorder):
         if self.cfg.action_noise:
             action = action + self.cfg.action_noise * torch.randn_like(action)
         obs, reward, terminated, truncated, info = self.env.step(action)
+        if (clip := self.env.io.action.clip) is not None:
+            action = action.clamp(-clip, clip)  # what the env applied; terms of a task may read what it was given
         columns = {f"obs/{group}": value for group, value in self.obs.items()}
         columns |= {"action": action, "reward": reward, "terminated": terminated, "truncated": truncated}
         columns |= {"episode": self.episode} | {f"labels/{name}": value for name, value in info["labels"].items()}
