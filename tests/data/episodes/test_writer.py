@@ -136,6 +136,40 @@ def test_an_error_of_the_disk_is_not_swallowed(tmp_path: Path, monkeypatch: pyte
     writer._file.close()
 
 
+def test_no_row_is_written_after_one_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, table = tmp_path / "episodes.h5", columns(64, 200)
+    writer, resize, failed = open_writer(path, 64), h5py.Dataset.resize, []
+
+    def full_once(dataset: h5py.Dataset, size: int, axis: int) -> None:
+        if size > 64 and not failed:
+            failed.append(size)
+            raise OSError(28, "No space left on device")
+        resize(dataset, size, axis)
+
+    monkeypatch.setattr(h5py.Dataset, "resize", full_once)
+    with pytest.raises(OSError):
+        for row in range(200):
+            writer.add(rows(table, row))
+    with pytest.raises(OSError):
+        writer.close()
+    with EpisodeFile(path) as file:
+        assert file.steps == 64
+        np.testing.assert_array_equal(file.read(["action"])["action"], table["action"][:64])
+
+
+def test_a_row_with_other_columns_is_refused(tmp_path: Path) -> None:
+    row = rows(columns(2, 1), 0)
+    writer = open_writer(tmp_path / "episodes.h5", 2)
+    writer.add(row)
+    with raises_naming(DatasetError, tmp_path / "episodes.h5", "Row 1", "lacks reward"):
+        writer.add({name: value for name, value in row.items() if name != "reward"})
+    with raises_naming(DatasetError, tmp_path / "episodes.h5", "labels/slip"):
+        writer.add(row | {"labels/slip": row["reward"]})
+    writer.close()
+    with EpisodeFile(tmp_path / "episodes.h5") as file:
+        assert file.steps == 1
+
+
 def test_chunks_are_about_a_megabyte_and_small_for_few_envs() -> None:
     wide = Column("float32", (90,))
     for num_envs in (16, 256, 4096):

@@ -64,6 +64,7 @@ class EpisodeWriter:
         ]
         self._thread = ThreadPoolExecutor(1, "episodes")
         self._pending: Future[None] | None = None
+        self._failure: BaseException | None = None
 
     @classmethod
     def resume(cls, path: Path, rows: int) -> EpisodeWriter:
@@ -95,13 +96,28 @@ class EpisodeWriter:
         return self.rows % self._chunk == 0
 
     def add(self, values: dict[str, np.ndarray]) -> None:
-        """Add one row, (N, …) of each column; the arrays are copied."""
+        """Add one row, (N, …) of each column; the arrays are copied.
+
+        Raises:
+            DatasetError: the row lacks a column, or has one that the file lacks.
+            OSError: the disk is full, now or at an earlier row.
+        """
+        if values.keys() != self._columns.keys():
+            raise self._other_columns(values)
         buffer, row = self._buffers[self.rows // self._chunk % 2], self.rows % self._chunk
         for name, value in values.items():
             buffer[name][row] = value
         self.rows += 1
         if self.at_chunk:
             self._submit_rows()
+
+    def _other_columns(self, values: dict[str, np.ndarray]) -> DatasetError:
+        missing, added = sorted(self._columns.keys() - values.keys()), sorted(values.keys() - self._columns.keys())
+        found = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"also has {', '.join(added)}"] * bool(added)
+        return DatasetError(
+            f"Row {self.rows} for {self.path} {' and '.join(found)}. Every row has the columns of the file: "
+            f"{', '.join(sorted(self._columns))}. Return the same observation groups and labels in every step."
+        )
 
     def _submit_rows(self) -> None:
         """Let the thread write the new rows, after its earlier work."""
@@ -125,9 +141,12 @@ class EpisodeWriter:
         self._file.flush()
 
     def _wait(self) -> None:
+        """Return when the thread has written its rows; after a failed write the file takes no later ones."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            pending.result()
+            self._failure = pending.exception()
+        if self._failure is not None:
+            raise self._failure
 
     def flush(self) -> None:
         """Return when all rows given so far are in the file, those of an open chunk too.
@@ -139,7 +158,11 @@ class EpisodeWriter:
         self._wait()
 
     def close(self) -> None:
-        """Write what is left and close the file."""
+        """Write what is left and close the file; after a failed write, the rows before it are all that it has.
+
+        Raises:
+            OSError: the disk is full.
+        """
         try:
             self.flush()
         finally:
