@@ -99,6 +99,24 @@ def test_going_on_after_a_crash_gives_the_same_file(tmp_path: Path, cut: int) ->
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from regimen.data.episodes.writer import EpisodeWriter
+replace = os.replace
+os.replace = lambda *paths: (replace(*paths), os._exit(9))
+EpisodeWriter.resume(Path(sys.argv[1]), 70)
+"""
+
+
+def test_a_kill_at_the_begin_of_a_resumed_recording_leaves_its_rows(tmp_path: Path) -> None:
+    table = columns(64, 100)
+    path = write(tmp_path / "episodes.h5", table)
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path)]).returncode == 9
+    with EpisodeFile(path) as file:
+        np.testing.assert_array_equal(file.read(["action"])["action"], table["action"][:70])
+
+
 def test_more_rows_than_there_are_cannot_be_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "episodes.h5", columns(2, 20))
     with raises_naming(DatasetError, path, "20 rows", 21):

@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from regimen.data.episodes.schema import FORMAT, EpisodeAttributes
 from regimen.data.episodes.writer import datasets
 from regimen.data.hdf5 import open_hdf5, reading
+from regimen.data.hdf5_changes import changing_hdf5
 from regimen.envs.vec_env import IOSpec
 from regimen.system.errors import DatasetError
 from regimen.system.json_data import Json
@@ -227,8 +227,12 @@ def open_all(paths: Sequence[Path], group: str | None = None) -> list[EpisodeFil
 
 
 def add_attrs(path: Path, attrs: Json) -> None:
-    """Add attributes to a finished file; text and numbers as they are, other values as JSON."""
-    with h5py.File(path, "r+") as file:
+    """Add attributes to a finished file; text and numbers as they are, other values as JSON.
+
+    Raises:
+        OSError: the disk is full; the file is as before.
+    """
+    with changing_hdf5(path) as file:
         for name, value in attrs.items():
             file.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(value)
 

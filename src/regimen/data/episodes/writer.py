@@ -85,9 +85,10 @@ class EpisodeWriter:
             for name in columns:
                 _copy_rows(old[name], self._file[name], rows)
         self._file.attrs["steps"] = np.int64(rows)
+        self._start(rows)
+        self._file.flush()  # whole on disk, and marked for readers, before it replaces the old one
         os.replace(tmp, path)
         self.path = path
-        self._start(rows)
         return self
 
     @property
