@@ -104,7 +104,19 @@ def test_torques_that_show_nothing_contradict_nothing(tmp_path: Path) -> None:
 
     torque = np.random.default_rng(0).normal(size=(100, 19))
     torque[:, 3] = 0.0  # a joint that nothing asks for: a limit leaves no trace
-    assert fitting_offset(torque, [Event(40, 100, 3)])[0] is None
+    assert fitting_offset(torque, [Event(0, 40, 100, 3)])[0] is None
+
+
+@pytest.mark.parametrize("offset", [-2, 0])
+def test_a_fault_in_the_first_row_of_an_episode_leaves_the_one_before_healthy(tmp_path: Path, offset: int) -> None:
+    observation, step = np.random.default_rng(0).normal(size=(200, 88)), np.arange(200)
+    on = np.zeros((200, 19))
+    on[100 - offset :, 12] = 1  # written late: the limit acts from row 100 on
+    observation[:, 69 + 12] *= np.where(step < 100, 100.0, 1.0)
+    for name, values in (("discriminator_obs", observation), ("joint_torque", on)):
+        np.savez(tmp_path / f"{name}_env_0.npz", data=np.column_stack((step, np.zeros(200), values)))
+    path = convert([tmp_path], tmp_path / "out.h5", episode_steps=100, offset=offset)
+    np.testing.assert_array_equal(labels_of(path)[:, 0], [-1] * 100 + [12] * 100)
 
 
 def test_the_arrays_of_many_envs_become_a_dataset_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class LegacyEnv:
         """
         joint = np.full(len(self.step), -1, np.int16)
         for event in self.events:
-            joint[max(event.row + offset - 1, 0) : event.stop] = event.joint
+            joint[event.first(offset - 1) : event.stop] = event.joint
         return joint
 
 
@@ -121,7 +121,7 @@ def _read_dat(observations: Path, log: Path, episode_steps: int) -> LegacyEnv:
     table = np.loadtxt(observations, delimiter=",", skiprows=1, ndmin=2, converters={1: _truth})
     step, terminated = _steps(table, observations), table[:, 1] > 0.5
     truncated = _time_outs(terminated, episode_steps)
-    stops = _stops(terminated | truncated)
+    begins, stops = _bounds(terminated | truncated)
     events: list[Event] = []
     for counter, joint in np.loadtxt(log, delimiter=",", skiprows=1, ndmin=2).astype(int).tolist():
         if joint == NO_JOINT:
@@ -132,7 +132,7 @@ def _read_dat(observations: Path, log: Path, episode_steps: int) -> LegacyEnv:
                 f"{log}: joint {joint} at step {counter} does not belong to {observations.name}, which has steps "
                 f"{step[0]} to {step[-1]} and {TORQUES} joints."
             )
-        events.append(Event(row, int(stops[row]), joint))
+        events.append(Event(int(begins[row]), row, int(stops[row]), joint))
     _require_single(events, log)
     return LegacyEnv(observations, step, table[:, 2:].astype(np.float32), terminated, truncated, events)
 
@@ -153,7 +153,7 @@ def _read_npz(observations: Path, labels: Path, episode_steps: int) -> LegacyEnv
             f"{observations.name} ({len(table)} rows) and {labels.name} ({len(switches)} rows) are not aligned: {fits}."
         )
     truncated = _time_outs(terminated, episode_steps)
-    stops = _stops(terminated | truncated)
+    begins, stops = _bounds(terminated | truncated)
     on = switches[:, 2:] > 0.5
     if (both := np.flatnonzero(on.sum(1) > 1)).size:
         raise DatasetError(f"{labels}: several joints are broken at once in row {both[0]}; expected one at most.")
@@ -164,7 +164,7 @@ def _read_npz(observations: Path, labels: Path, episode_steps: int) -> LegacyEnv
             "that were not cleared at resets mark healthy episodes as faulty. Is --episode-steps right?"
         )
     before = np.vstack((np.zeros((1, TORQUES), bool), on[:-1]))
-    events = [Event(int(row), int(stops[row]), int(joint)) for row, joint in np.argwhere(on & ~before)]
+    events = [Event(int(begins[r]), int(r), int(stops[r]), int(joint)) for r, joint in np.argwhere(on & ~before)]
     _require_single(events, labels)
     return LegacyEnv(observations, step, table[:, 2:].astype(np.float32), terminated, truncated, events)
 
@@ -204,10 +204,11 @@ def _time_outs(terminated: np.ndarray, episode_steps: int) -> np.ndarray:
     return truncated
 
 
-def _stops(done: np.ndarray) -> np.ndarray:
-    """Return for each row (T,) the row after the last of its episode."""
-    ends = np.append(np.flatnonzero(done) + 1, len(done))
-    return np.asarray(ends[np.searchsorted(ends, np.arange(len(done)), side="right")])
+def _bounds(done: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each row (T,) the first row of its episode, and (T,) the row after the last."""
+    bounds = np.concatenate(([0], np.flatnonzero(done[:-1]) + 1, [len(done)]))
+    after = np.searchsorted(bounds, np.arange(len(done)), side="right")
+    return bounds[after - 1], bounds[after]
 
 
 def _require_single(events: list[Event], file: Path) -> None:
@@ -222,8 +223,8 @@ def _require_single(events: list[Event], file: Path) -> None:
 def _require_offset(envs: list[LegacyEnv], offset: int) -> None:
     """Raise if the torques of all envs together show another offset."""
     torque = np.concatenate([env.observation[:, -TORQUES:] for env in envs])
-    begins = np.cumsum([0, *(len(env.step) for env in envs)])
-    events = [Event(e.row + b, e.stop + b, e.joint) for env, b in zip(envs, begins, strict=False) for e in env.events]
+    firsts = np.cumsum([0, *(len(env.step) for env in envs)])
+    events = [event.shifted(first) for env, first in zip(envs, firsts, strict=False) for event in env.events]
     fits, contradictions = fitting_offset(torque, events)
     if fits is None or fits == offset:
         return
@@ -247,14 +248,24 @@ class Event:
     """A joint that broke.
 
     Attributes:
+        begin: first row of the episode.
         row: first row of the fault according to the file.
         stop: row after the last of the episode.
         joint: id.
     """
 
+    begin: int
     row: int
     stop: int
     joint: int
+
+    def first(self, offset: int) -> int:
+        """Return the row `offset` rows after `row`, or the begin of the episode if that is later."""
+        return max(self.row + offset, self.begin)
+
+    def shifted(self, rows: int) -> Event:
+        """Return the event in a table that has `rows` more rows before it."""
+        return Event(self.begin + rows, self.row + rows, self.stop + rows, self.joint)
 
 
 def fitting_offset(torque: np.ndarray, events: Sequence[Event]) -> tuple[int | None, dict[int, int]]:
@@ -276,8 +287,7 @@ def fitting_offset(torque: np.ndarray, events: Sequence[Event]) -> tuple[int | N
     for event in events:
         limit = limits.get(event.joint, np.inf) * 1.001 + 1e-3
         for offset in table:
-            first = max(event.row + offset, 0)
-            rows = torque[first : min(event.row + SETTLED, event.stop), event.joint]
+            rows = torque[event.first(offset) : min(event.row + SETTLED, event.stop), event.joint]
             table[offset] += int((np.abs(rows) > limit).sum())
     clean = [offset for offset in OFFSETS if not table[offset]]
     if not clean or not table[clean[0] - 1]:
