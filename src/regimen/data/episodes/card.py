@@ -33,12 +33,12 @@ from regimen.data.episodes.statistics import BEGINNING, Scan, onset_deviation, s
 from regimen.system.files import write_json
 
 
-def make(paths: Sequence[Path], seed: int = 0, group: str | None = None) -> EpisodeCard:
+def make(paths: Sequence[Path], seed: int | None = None, group: str | None = None) -> EpisodeCard:
     """Return the card of datasets taken together.
 
     Args:
         paths: files, or folders of files.
-        seed: of the splits.
+        seed: of the splits; None: the seed of the recording, and 0 if several files differ in it or none states it.
         group: the one observation group to read; see `open_all`.
 
     Raises:
@@ -48,7 +48,7 @@ def make(paths: Sequence[Path], seed: int = 0, group: str | None = None) -> Epis
     try:
         scans = [scan(file) for file in files]
         counts = [file.num_envs for file in files]
-        splits = split(counts, seed) if sum(counts) >= len(NAMES) else None
+        splits = split(counts, _seed(files) if seed is None else seed) if sum(counts) >= len(NAMES) else None
         names = [HEALTHY, *files[0].joints]
         frames = np.sum([s.frames.sum(0) for s in scans], axis=0)
         joint = np.concatenate([s.joint for s in scans])
@@ -73,6 +73,12 @@ def make(paths: Sequence[Path], seed: int = 0, group: str | None = None) -> Epis
     finally:
         for file in files:
             file.close()
+
+
+def _seed(files: list[EpisodeFile]) -> int:
+    """Return the seed that all recordings have in common, else 0."""
+    seeds = {file.attributes.seed for file in files}
+    return (seeds.pop() or 0) if len(seeds) == 1 else 0
 
 
 def _card_file(file: EpisodeFile) -> CardFile:
