@@ -92,6 +92,23 @@ def test_onsets_in_half_of_the_range_do_not_pass(tmp_path: Path) -> None:
     assert_names(line, "onsets", 10, 90)
 
 
+def test_onsets_are_compared_with_the_range_of_their_own_recording(tmp_path: Path) -> None:
+    files = []
+    for name, last_s in (("short", 0.6), ("long", 1.4)):
+        table = columns(60, 100, seed=len(files))
+        for env in range(60):  # evenly over the range, in the order of the envs
+            table["labels/fault_joint"][round(10 + env / 59 * (last_s / 0.02 - 10)) :, env] = env % 2
+        severity = {"change_joint_torque": {"joints": "hip|knee", "onset_s": [0.2, last_s]}}
+        files.append(write(tmp_path / f"{name}.h5", table, severity=severity))
+    for paths in (files, files[::-1]):
+        onsets = card.make(paths).onsets
+        assert onsets.deviation < onsets.limit
+        assert (onsets.count, onsets.least, onsets.most) == (120, 10, 70)
+    early = write(tmp_path / "early.h5", table, severity={"change_joint_torque": {"onset_s": [0.2, 1.9]}})
+    onsets = card.make([files[0], early]).onsets
+    assert onsets.range == [10, 95] and onsets.deviation > onsets.limit
+
+
 def test_many_falls_before_the_fault_do_not_make_uniform_onsets_look_early() -> None:
     from regimen.data.episodes.statistics import onset_deviation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,7 @@ def make(paths: Sequence[Path], seed: int | None = None, group: str | None = Non
             by_split=None if splits is None else _by_split(scans, splits, names),
             splits=splits,
             episodes=_episodes(scans),
-            onsets=_onsets(files[0], scans),
+            onsets=_onsets(files, scans),
             resets=_resets(scans),
             duplicates=_duplicates(scans, splits),
             channels=_channels(files[0], scans),
@@ -117,18 +117,40 @@ def _episodes(scans: list[Scan]) -> EpisodeCounts:
     return EpisodeCounts(len(length), terminated, truncated, cut, Spread.over(length), Histogram.over(length))
 
 
-def _onsets(file: EpisodeFile, scans: list[Scan]) -> Onsets:
+def _onsets(files: list[EpisodeFile], scans: list[Scan]) -> Onsets:
+    """Return the onsets of all files, those drawn from one range compared with it, and the worst comparison."""
+    drawn: dict[tuple[int, int] | None, list[Scan]] = {}
+    for file, one in zip(files, scans, strict=True):
+        drawn.setdefault(_onset_range(file), []).append(one)
+    compared = [found for steps, group in drawn.items() if (found := _compared(steps, group)) is not None]
+    if not compared:
+        return Onsets()
+    worst = max(compared, key=lambda found: found.deviation / found.limit)
+    observed = np.concatenate([s.onset[~s.table.staggered & (s.onset >= 0)] for s in scans])
+    least, most = int(observed.min()), int(observed.max())
+    return replace(worst, count=len(observed), least=least, most=most, histogram=Histogram.over(observed))
+
+
+def _onset_range(file: EpisodeFile) -> tuple[int, int] | None:
+    """Return the first and the last step that the file's task draws onsets from, None if it does not say."""
+    ranges = [params["onset_s"] for params in (file.attributes.severity or {}).values() if "onset_s" in params]
+    if not ranges:
+        return None
+    first, last = (round(t / file.attributes.step_dt) for t in ranges[0])
+    return first, last
+
+
+def _compared(steps: tuple[int, int] | None, scans: list[Scan]) -> Onsets | None:
+    """Return range, deviation and limit of onsets drawn from `steps` (None: from their own range), None without any."""
     onset = np.concatenate([s.onset[~s.table.staggered] for s in scans])
     length = np.concatenate([s.table.length[~s.table.staggered] for s in scans])
     observed = onset[onset >= 0]
     if not len(observed):
-        return Onsets()
-    ranges = [params["onset_s"] for params in (file.attributes.severity or {}).values() if "onset_s" in params]
-    least, most = int(observed.min()), int(observed.max())
-    first, last = (round(t / file.attributes.step_dt) for t in ranges[0]) if ranges else (least, most)
+        return None
+    first, last = steps or (int(observed.min()), int(observed.max()))
     distance, number = onset_deviation(onset, length, first, last)
     limit = max(0.1, 1.63 / np.sqrt(number))  # 1.63: a true uniform is refused once in a hundred times
-    return Onsets(len(observed), [first, last], least, most, distance, limit, Histogram.over(observed))
+    return Onsets(range=[first, last], deviation=distance, limit=limit)
 
 
 def _resets(scans: list[Scan]) -> Resets:

@@ -86,10 +86,10 @@ class Onsets(JsonData):
 
     Attributes:
         count: number of onsets; without any, the plain form holds nothing else.
-        range: first and last step that the task draws from.
+        range: first and last step that the task draws from; where the files differ in it, the one that fits worst.
         least: earliest onset.
         most: latest onset.
-        deviation: distance from a uniform distribution over the range.
+        deviation: distance of the onsets drawn from the range from a uniform distribution over it.
         limit: largest deviation that passes the quality check.
         histogram: of the onsets.
     """
