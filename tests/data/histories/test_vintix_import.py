@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -64,6 +65,42 @@ def test_the_verb_tells_what_it_took_away(tmp_path: Path, capsys: pytest.Capture
     for line, file in zip(warned, ("trajectories_0.h5", "trajectories_1.h5"), strict=True):
         assert_names(line, file, 4, "observation")
     assert open_histories(tmp_path / "out").about.reward_scale == 0.1
+
+
+@pytest.mark.parametrize("surplus", [False, True])
+@pytest.mark.parametrize(
+    ("name", "group", "change"),
+    [
+        ("reward", "40-79", lambda values: values[:, None]),
+        ("action", "40-79", lambda values: values[:, 0]),
+        ("step_num", "40-79", lambda values: values[0]),
+        ("proprio_observation", "40-79", lambda values: values[:, :2]),
+        ("proprio_observation", "0-39", lambda values: values * np.nan),
+    ],
+)
+def test_a_dataset_of_another_shape_is_refused_and_leaves_nothing(
+    tmp_path: Path, surplus: bool, name: str, group: str, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    public(tmp_path / "go2", surplus=surplus)
+    with h5py.File(tmp_path / "go2" / "trajectories_1.h5", "r+") as file:
+        values = change(file[group][name][()])
+        del file[group][name]
+        file[group][name] = values
+    where = ("row 0",) if np.isnan(values).all() else (group,)
+    with raises_naming(DatasetError, tmp_path / "go2" / "trajectories_1.h5", name, *where):
+        convert(tmp_path / "go2", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["go2"]
+
+
+def test_files_of_other_widths_are_refused_by_name(tmp_path: Path) -> None:
+    public(tmp_path / "go2", block=125)
+    with h5py.File(tmp_path / "go2" / "trajectories_1.h5", "r+") as file:
+        action = file["0-124"]["action"][()]
+        del file["0-124"]["action"]
+        file["0-124"]["action"] = action[:, :1]
+    with raises_naming(DatasetError, tmp_path / "go2" / "trajectories_1.h5", (3, 1), (3, 2)):
+        convert(tmp_path / "go2", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["go2"]
 
 
 def test_what_is_no_public_dataset_is_refused(tmp_path: Path) -> None:

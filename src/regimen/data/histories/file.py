@@ -29,6 +29,9 @@ OWN = {"terminated": np.bool_, "truncated": np.bool_, "epsilon": np.float32, "ch
 
 KINDS = PUBLIC | OWN
 
+MATRICES = ("proprio_observation", "action")
+"""Datasets with a row of values for each row; the others have one value."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -117,17 +120,18 @@ def read(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.ndarr
         names: datasets to read; by default those of `PUBLIC` and `OWN` that every group has.
 
     Raises:
-        DatasetError: a name is no range of rows, rows are missing, datasets differ in length, or values are not finite.
+        DatasetError: a name is no range of rows, rows are missing, datasets have other shapes than those of `History`
+            or differ in length, or values are not finite.
     """
     with reading(path), open_hdf5(path) as file:
         ranges = sorted(_range(path, name) for name in file)
         _require_gapless(path, ranges)
+        require_shapes(path, file)
         groups = [_datasets(path, file, *one) for one in ranges]
         wanted = names or tuple(n for n in KINDS if all(n in group for group in groups))
-        parts = [_values(path, first, group, wanted) for (first, _, _), group in zip(ranges, groups, strict=True)]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
-    if "step_num" in columns:
-        _require_counted(path, columns["step_num"])
+        parts = {n: [group[n][()].astype(KINDS[n], copy=False) for group in groups] for n in wanted}
+    columns = {name: np.concatenate(part) for name, part in parts.items()}
+    require_sound(path, columns)
     return columns
 
 
@@ -142,10 +146,63 @@ def load(path: Path) -> History:
     return History(path.name, observation, action, reward, step_num, columns)
 
 
+def require_shapes(path: Path, file: h5py.File) -> None:
+    """Raise unless every group of an open file has the datasets of `PUBLIC`, and each dataset one shape of row.
+
+    Args:
+        path: the file, for messages.
+        file: its groups are named by ranges of rows.
+
+    Raises:
+        DatasetError: a dataset is missing, `MATRICES` are not (n, width) with one width, or others are not (n,).
+    """
+    widths: dict[str, tuple[str, int]] = {}
+    for key in file:
+        columns = _columns(file, key)
+        missing = [name for name in PUBLIC if name not in columns]
+        if missing:
+            has = ", ".join(columns) or "none of a history"
+            raise DatasetError(f"{path}: group `{key}` lacks {', '.join(missing)}; it has {has}.")
+        for name, dataset in columns.items():
+            if dataset.ndim != (2 if name in MATRICES else 1):
+                expected = "(rows, width)" if name in MATRICES else "(rows,)"
+                raise DatasetError(f"{path}: {name} of group `{key}` is {dataset.shape}; expected {expected}.")
+            if name in MATRICES:
+                other, width = widths.setdefault(name, (key, dataset.shape[1]))
+                if dataset.shape[1] != width:
+                    raise DatasetError(
+                        f"{path}: {name} of group `{key}` has the width {dataset.shape[1]}, that of `{other}` {width}; "
+                        "expected one width in all groups."
+                    )
+
+
+def require_sound(path: Path, columns: dict[str, np.ndarray]) -> None:
+    """Raise unless all values of a whole history are finite and its steps count up in each episode.
+
+    Args:
+        path: the file, for messages.
+        columns: name -> (n, …), as in `KINDS`.
+
+    Raises:
+        DatasetError: naming the first row that is wrong.
+    """
+    for name, value in columns.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            row = int((~np.isfinite(value)).reshape(len(value), -1).any(1).argmax())
+            raise DatasetError(f"{path}: {name} is not finite, first in row {row}. Leave this history out.")
+    if "step_num" in columns:
+        _require_counted(path, columns["step_num"])
+
+
 def surplus_observations(path: Path) -> list[str]:
-    """Return the groups that have one observation more than actions, as one recorder of public data writes them."""
+    """Return the groups that have one observation more than actions, as one recorder of public data writes them.
+
+    Raises:
+        DatasetError: a name is no range of rows, or see `require_shapes`.
+    """
     with reading(path), open_hdf5(path) as file:
         keys = [key for _, _, key in sorted(_range(path, name) for name in file)]
+        require_shapes(path, file)
         return [k for k in keys if len(file[k]["proprio_observation"]) == len(file[k]["action"]) + 1]
 
 
@@ -170,12 +227,9 @@ def _datasets(path: Path, file: h5py.File, first: int, last: int, key: str) -> d
     """Return the datasets of a group.
 
     Raises:
-        DatasetError: one is missing, or their length differs from the group's name.
+        DatasetError: their length differs from the group's name.
     """
-    columns = {name: node for name, node in file[key].items() if name in KINDS}
-    missing = [name for name in PUBLIC if name not in columns]
-    if missing:
-        raise DatasetError(f"{path}: group `{key}` lacks {', '.join(missing)}; it has {', '.join(columns)}.")
+    columns = _columns(file, key)
     lengths, rows = {name: len(dataset) for name, dataset in columns.items()}, last - first + 1
     if set(lengths.values()) != {rows}:
         each = ", ".join(f"{name} {n}" for name, n in lengths.items())
@@ -185,18 +239,11 @@ def _datasets(path: Path, file: h5py.File, first: int, last: int, key: str) -> d
     return columns
 
 
-def _values(path: Path, first: int, group: dict[str, h5py.Dataset], names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return name -> (n, …) of a group that begins with row `first`.
-
-    Raises:
-        DatasetError: a value is not finite.
-    """
-    values = {name: group[name][()].astype(KINDS[name], copy=False) for name in names}
-    for name, value in values.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            row = first + int((~np.isfinite(value)).reshape(len(value), -1).any(1).argmax())
-            raise DatasetError(f"{path}: {name} is not finite, first in row {row}. Leave this history out.")
-    return values
+def _columns(file: h5py.File, key: str) -> dict[str, h5py.Dataset]:
+    """Return the datasets of a history in a group, none if `key` is no group."""
+    group = file[key]
+    nodes = group.items() if isinstance(group, h5py.Group) else ()
+    return {name: node for name, node in nodes if name in KINDS and isinstance(node, h5py.Dataset)}
 
 
 def _require_counted(path: Path, step_num: np.ndarray) -> None:
