@@ -58,6 +58,8 @@ def test_a_policy_that_falls_leaves_no_clips(tmp_path: Path) -> None:
         (CollectMotionCfg(commands=[[0.0] * 3] * 2, names=["a", "a"]), "names"),
         (CollectMotionCfg(commands=[[0.0] * 3], names=["../a"]), "../a"),
         (CollectMotionCfg(seconds=0.0), "seconds"),
+        (CollectMotionCfg(commands=[]), "commands"),
+        (CollectMotionCfg(commands=[[0.5, 0.0, 0.0], [1.0]]), "[1, 3]"),
     ],
 )
 def test_bad_settings_are_named_before_the_start(cfg: CollectMotionCfg, named: str) -> None:

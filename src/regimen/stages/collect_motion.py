@@ -49,6 +49,11 @@ class CollectMotionCfg:
         if not env.get("robot"):
             lines.append(f"task={config.get('choices', {}).get('task')} has no robot; choose one with `env.robot`.")
         commands = self._commands(config)
+        key = "env.evaluation.grid" if self.commands is None else "commands"
+        if not commands:
+            lines.append("commands: none; give one or more, or commands=null for those of env.evaluation.grid.")
+        if len(widths := sorted({len(command) for command in commands})) > 1:
+            lines.append(f"{key}: commands of {widths} values; give each the same number of values.")
         if self.names is not None and len(self.names) != len(commands):
             lines.append(f"names: {len(self.names)} for {len(commands)} commands; give one each.")
         if self.names is not None and len(set(self.names)) != len(self.names):

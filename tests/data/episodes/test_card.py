@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from helpers.episode_files import balanced, columns, end_at, write
-from helpers.messages import assert_names
+from helpers.messages import assert_names, raises_naming
 from regimen.cli.main import main
 from regimen.data.episodes import card
 from regimen.data.episodes.card import channel_names
 from regimen.data.episodes.reader import EpisodeFile
+from regimen.system.errors import DatasetError
 
 
 def test_every_frame_is_counted_once_by_class_and_split(tmp_path: Path) -> None:
@@ -121,6 +122,12 @@ def test_the_verb_writes_the_card_beside_the_dataset(tmp_path: Path, capsys: pyt
     assert "| knee |" in shown
     pictures = {p.name for p in path.parent.glob("*.png")}
     assert pictures == {"card_balance.png", "card_onsets.png", "card_lengths.png"}
+
+
+def test_a_file_without_rows_is_refused_by_name(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{steps}.h5", columns(3, steps)) for steps in (0, 5)]
+    with raises_naming(DatasetError, files[0], "resume"):
+        card.make(files)
 
 
 def test_what_is_no_dataset_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

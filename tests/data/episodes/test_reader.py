@@ -70,6 +70,12 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
         EpisodeFile(tmp_path / "other.h5")
 
 
+def test_a_folder_without_datasets_is_refused_by_name(tmp_path: Path) -> None:
+    for paths in ([tmp_path], []):
+        with raises_naming(DatasetError, *paths, "stage=collect"):
+            open_all(paths)
+
+
 def test_datasets_that_differ_are_not_used_together(tmp_path: Path) -> None:
     one = write(tmp_path / "a" / "a.h5", columns(3, 10))
     open_all([one, one])

@@ -76,7 +76,7 @@ def read(
     """
     files = open_all(paths)
     try:
-        lines = _differences(files[0], io, [*groups, *images], encoder) if files else []
+        lines = _differences(files[0], io, [*groups, *images], encoder)
         if lines:
             if any(name not in files[0].io.images for name in images):
                 sizes = {name: io.images[name] for name in images}
@@ -139,8 +139,6 @@ def description(paths: Sequence[Path], wanted: Sequence[str] | None) -> tuple[IO
     """
     files = open_all(paths)
     try:
-        if not files:
-            raise DatasetError(f"There is no dataset in {', '.join(str(path) for path in paths)}.")
         groups = groups_read(wanted, files[0].io)
         files[0].require([f"obs/{group}" for group in groups])
         return files[0].io, groups

@@ -30,6 +30,7 @@ from regimen.data.episodes.lengths import DISCOUNTS, PHASE, SUCCESS, discount_pr
 from regimen.data.episodes.reader import FAULT, EpisodeFile, EpisodeIndex, add_attrs, open_all
 from regimen.data.episodes.splits import NAMES, Splits, split
 from regimen.data.episodes.statistics import BEGINNING, Scan, onset_deviation, scan
+from regimen.system.errors import DatasetError
 from regimen.system.files import write_json
 
 
@@ -42,10 +43,15 @@ def make(paths: Sequence[Path], seed: int | None = None, group: str | None = Non
         group: the one observation group to read; see `open_all`.
 
     Raises:
-        DatasetError: a file cannot be read, or the files do not fit each other.
+        DatasetError: a file cannot be read or holds no rows, or the files do not fit each other.
     """
     files = open_all(paths, group)
     try:
+        if empty := [str(file.path) for file in files if not file.steps]:
+            raise DatasetError(
+                f"{', '.join(empty)} has no rows yet: expected one or more. Resume its recording "
+                "(python launch.py resume=<run>), or leave it out."
+            )
         scans = [scan(file) for file in files]
         counts = [file.num_envs for file in files]
         splits = split(counts, _seed(files) if seed is None else seed) if sum(counts) >= len(NAMES) else None

@@ -208,10 +208,13 @@ def open_all(paths: Sequence[Path], group: str | None = None) -> list[EpisodeFil
             with different observations.
 
     Raises:
-        DatasetError: their observations, actions or joints differ by name.
+        DatasetError: there is no file, or their observations, actions or joints differ by name.
     """
     members = (sorted(path.glob("*.h5")) if path.is_dir() else [path] for path in paths)
     files = [EpisodeFile(path) for folder in members for path in folder]
+    if not files:
+        named = ", ".join(map(str, paths)) or "no path"
+        raise DatasetError(f"There is no dataset (*.h5) in {named}. Record one: stage=collect policy=….")
     groups = tuple(files[0].io.observations) if group is None else (group,)
     hidden = {f"obs/{name}" for file in files for name in file.io.observations if name not in groups}
     for other in files[1:]:
