@@ -204,6 +204,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "name=a b(c": ("""'name="a b(c"'""",),
     "seed=1,2": ("-m", "seed=[1,2]"),
     "seed=${nothing}": ("seed", "nothing"),
+    "nan_dump=${nothing.seed}": ("nan_dump", "nothing"),
     "hydra.foo=1": ("hydra.foo", "foo"),
     "env.evaluation.grid.99=[1,0,0]": ("list",),
     "env.evaluation.grid.first=[1,0,0]": ("list",),

@@ -23,8 +23,8 @@ def test_a_plain_value_is_what_omegaconf_makes_of_it(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["${a}", "${a.list}", "${a.list.0}", "${.n}", "${nothing}", "${a.nothing}", "${oc.env:HOME}", "x${b}", r"\${b}",
-     "${c}"],
+    ["${a}", "${a.list}", "${a.list.0}", "${.n}", "${nothing}", "${a.nothing}", "${nothing.b}", "${a.nothing.b}",
+     "${b.b}", "${oc.env:HOME}", "x${b}", r"\${b}", "${c}"],
 )  # fmt: skip
 def test_everything_else_is_for_omegaconf(text: str) -> None:
     assert resolved(ROOT | {"k": text, "c": "${b}"}) is None

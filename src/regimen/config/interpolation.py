@@ -41,7 +41,9 @@ def _value(text: str, root: PlainConfig) -> Any:
     match = SIMPLE.fullmatch(text)
     node: Any = root
     for key in match[1].split(".") if match else ():
-        node = node[key] if isinstance(node, dict) and key in node else root
+        if not isinstance(node, dict) or key not in node:
+            raise NeedsOmegaConf
+        node = node[key]
     if not match or isinstance(node, dict | list) or (isinstance(node, str) and ("${" in node or node == "???")):
         raise NeedsOmegaConf
     return node
