@@ -171,6 +171,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "agent@foo=skrl_ppo": ("agent",),
     "env.events.chnage_joint_torque=null": ("chnage_joint_torque", "change_joint_torque"),
     "env.events.push_robt.mode=reset": ("push_robt", "push_robot", "func"),
+    "~seed=1": ("seed", "0", "~seed"),
     "~env.events.push_robt": ("env.events.push_robt", "push_robot"),
     "env.rewrds.alive.weight=1": ("rewrds", "env", "rewards"),
     "env.rewards.alive.weigth=1": ("weigth", "env.rewards.alive", "weight"),

@@ -75,6 +75,10 @@ def test_the_plan_names_the_source_of_each_value_that_is_no_default(tmp_path: Pa
     assert_names(row(said, "env.num_envs"), 5, 64, "conf/experiment/e.yaml:6")
     assert_names(row(said, "env.decimation"), 3, 4, "env.decimation=3")
     assert row(said, "env.events.reset_robot_joints").startswith("null")
+    term, weight = "env.rewards.action_rate_l2", "env.rewards.action_rate_l2.weight"
+    said = described("task=reach", f"{weight}=-3", f"~{term}", f"+{term}x=1", f"~{term}x")
+    assert_names(row(said, term), "removed", "was", "weight: -0.005", f"~{term}")
+    assert weight not in [line.split()[0] for line in said.splitlines() if line]
     first_words = [line.split()[0] for line in described("task=reach").splitlines() if line]
     assert "inputs" in first_words and not any("." in word for word in first_words)
 

@@ -320,15 +320,19 @@ class _Composition:
         """Apply the arguments to the values of the files."""
         wrong, tree = [], self.locator.tree
         for override in overrides:
-            text, key = override.input_line or "", override.key_or_group
+            text, key, value = override.input_line or "", override.key_or_group, override.value()
+            source = ValueSource("argument", text)
             if override.is_delete():
                 if key in self.selection.types:
                     group = next(group for group, node in structured.NODES.items() if node == key)
                     wrong.append(f"argument `{text}`: every run has `{key}`. To choose another one: {group}=<name>.")
-                elif not tree.remove(key):
+                elif value is not None and tree.has(key) and tree.get(key) != value:
+                    actual = redacted(f"`{key}` is `{visible(str(tree.get(key)))}`")
+                    wrong.append(f"argument `{text}`: {actual}. To remove it whatever it is: ~{key}.")
+                elif not tree.remove(key, source):
                     wrong.append(f"argument `{text}`: there is no `{key}` to remove. {self._near(key)}")
                 continue
-            tree.assign(tuple(key.split(".")), override.value(), ValueSource("argument", text))
+            tree.assign(tuple(key.split(".")), value, source)
             if not tree.has(key):
                 wrong.append(f"argument `{text}`: the list has no such element; replace it whole: `<list>=[...]`.")
         raise_if_any(wrong)

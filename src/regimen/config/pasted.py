@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from regimen.config.provenance import ProvenanceTree
+from regimen.config.provenance import SCHEMA, ProvenanceTree
 from regimen.config.yaml_io import flatten, parse_yaml
 
 RESOLVE_DEFAULT = re.compile(r"\$\{resolve_default:([^,{}]*),.*\}", re.DOTALL)
@@ -28,7 +28,7 @@ def remove_supplied(tree: ProvenanceTree, node: str, kind: type[Any]) -> Iterato
     supplied: dict[str, str] = getattr(kind, "SUPPLIED", {})
     if not supplied:
         return
-    removed = [key for key in supplied if tree.has(f"{node}.{key}") and tree.remove(f"{node}.{key}")]
+    removed = [key for key in supplied if tree.has(f"{node}.{key}") and tree.remove(f"{node}.{key}", SCHEMA)]
     for path, value in list(flatten({node: tree.data[node]})):
         if isinstance(value, str) and (match := RESOLVE_DEFAULT.fullmatch(value)):
             tree.assign(tuple(path.split(".")), parse_yaml(match[1]), tree.source_of(path))

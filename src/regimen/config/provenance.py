@@ -58,6 +58,9 @@ SCHEMA = ValueSource("schema", "default of its type")
 ABSENT = object()
 """Default of a key that no type and no base file has."""
 
+REMOVED = object()
+"""Value in the history of a key that an argument removes."""
+
 
 @dataclass
 class ProvenanceTree:
@@ -106,15 +109,25 @@ class ProvenanceTree:
             _put(node, path[-1], value)
             self._note(path, value, source)
 
-    def remove(self, path: str) -> bool:
-        """Delete a dotted path; return whether it existed."""
-        *parents, last = path.split(".")
-        node: Any = self.data
-        for key in parents:
-            node = element(node, [key])
-        if not isinstance(node, dict) or last not in node:
+    def remove(self, path: str, source: ValueSource) -> bool:
+        """Delete a dotted path, with the history of what is below it; return whether it existed.
+
+        Args:
+            path: of a key of a mapping.
+            source: what removes it.
+        """
+        keys = path.split(".")
+        node = element(self.data, keys[:-1])
+        if not isinstance(node, dict) or keys[-1] not in node:
             return False
-        del node[last]
+        if source.kind in CHANGES:
+            self._keep_default(tuple(keys))
+        for notes in (self.history, self.defaults):
+            for below in [p for p in notes if p.startswith(path + ".")]:
+                del notes[below]
+        self.history.pop(path, None)
+        del node[keys[-1]]
+        self._note(tuple(keys), REMOVED, source)
         return True
 
     def has(self, path: str) -> bool:
@@ -157,12 +170,15 @@ class ProvenanceTree:
             self.history[noted][-1] = source, self.get(noted)
 
     def changed(self) -> Iterator[tuple[str, Any, ValueSource, Any]]:
-        """Yield (path, value, source, default or `ABSENT`) for each leaf set by an experiment or an argument."""
+        """Yield (path, value, source, default or `ABSENT`) for each leaf set by an experiment or an argument.
+
+        The value of a key that an argument removes is `REMOVED`.
+        """
         for path, notes in self.history.items():
             source, value = notes[-1]
             if source.kind in CHANGES and not isinstance(value, dict):
                 default = self.defaults.get(path, ABSENT)
-                if default is ABSENT or default != value:
+                if default != value and (default, value) != (ABSENT, REMOVED):
                     yield path, value, source, default
 
     def _keep_default(self, keys: tuple[str, ...]) -> None:
@@ -177,7 +193,11 @@ class ProvenanceTree:
                 node = node[int(key)] if key.isdigit() and int(key) < len(node) else ABSENT
             elif isinstance(node, dict):
                 node = node.get(key, ABSENT)
-        self.defaults[path] = _copied(node)
+        node = _copied(node)
+        for below in [p for p in self.defaults if p.startswith(path + ".")]:
+            *parents, last = below[len(path) + 1 :].split(".")
+            _restore(element(node, parents), last, self.defaults[below])
+        self.defaults[path] = node
 
     def _note(self, path: tuple[str, ...], value: Any, source: ValueSource) -> None:
         self.history.setdefault(".".join(path), []).append((source, value))
@@ -196,6 +216,14 @@ def _put(node: Any, key: str, value: Any) -> None:
             node[int(key)] = value
     else:
         node[key] = value
+
+
+def _restore(node: Any, key: str, default: Any) -> None:
+    """Set one key of a mapping, or an element of a list, to its default; without a default the key is removed."""
+    if isinstance(node, dict) and default is ABSENT:
+        node.pop(key, None)
+    elif isinstance(node, dict | list):
+        _put(node, key, _copied(default))
 
 
 def _line_of(file: Path, keys: list[str]) -> int | None:

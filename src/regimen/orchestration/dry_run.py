@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config.compose import ComposedConfig
-from regimen.config.provenance import ABSENT
+from regimen.config.provenance import ABSENT, REMOVED
 from regimen.config.yaml_io import PlainConfig
 from regimen.display.formatting import table
 from regimen.orchestration.preflight_report import PreflightReport
@@ -107,6 +107,8 @@ def _value(value: Any) -> str:
 
 def _text(value: Any) -> str:
     """Return a value as on the command line, with spaces."""
+    if value is REMOVED:
+        return "removed"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_text(below)}' for key, below in value.items())}}}"
     if isinstance(value, list | tuple):
