@@ -189,6 +189,10 @@ WRONG: dict[str, tuple[str, ...]] = {
     "stage.keep_checkpoint=1": ("keep_checkpoint", "stage", "keep_checkpoints"),
     "seed=hello": ("seed", "hello", "number"),
     "seed=1e3": ("seed", "1000.0", "number"),
+    "seed='-5'": ("seed", "0 to 4294967295"),
+    "hardware.threads='0'": ("hardware.threads", "1 or more"),
+    "sim.render_size=['640','8']": ("sim.render_size", "16 to 8192"),
+    "hardware.processes=${oc.env:NO_PROCESSES}": ("1 or more",),
     "hardware.processes=0": ("hardware.processes=0", "1 or more"),
     "agent.agent.learning_rate=nan": ("agent.agent.learning_rate", "finite"),
     "agent.agent.learning_rate=[1e-3,inf]": ("agent.agent.learning_rate.1", "finite"),
@@ -218,10 +222,18 @@ WRONG: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("override", WRONG)
-def test_a_wrong_argument_is_refused_by_name(override: str) -> None:
+def test_a_wrong_argument_is_refused_by_name(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROCESSES", "0")
     said = refusal("task=h1_failure", override) if not override.lstrip("+~").startswith("task") else refusal(override)
     assert_names(said, override)
     assert_names(said.replace(override, "", 1), *WRONG[override])  # what it says besides repeating the argument
+
+
+@pytest.mark.parametrize("sim", ["mujoco", "mujoco_warp", "genesis", "isaaclab", "remote"])
+def test_a_physics_step_is_more_than_no_time(sim: str) -> None:
+    for dt in ("0", "-0.005", "'-0.005'"):
+        (line,) = problems("task=go2_flat", f"sim={sim}", f"sim.dt={dt}")
+        assert_names(line, f"argument `sim.dt={dt}`", "more than 0")
 
 
 def test_a_mode_without_its_interval_names_the_line_of_the_term_and_the_key() -> None:

@@ -339,6 +339,7 @@ class _Composition:
 
     def _check(self, data: PlainConfig) -> Iterator[Problem]:
         hints = {**structured.field_types(Config), **self.selection.types}
+        fields = {f.name: f for f in dataclasses.fields(Config)}
         checker = Checker(self.locator.tree.was_set)
         for key, value in data.items():
             if key in LAUNCHERS and value:
@@ -349,7 +350,7 @@ class _Composition:
                 near = did_you_mean(key, [*GROUPS, *(k for k in hints if k not in LAUNCHERS)])
                 yield Problem(key, f"There is no key `{key}`. " + (f"Write {' or '.join(deeper)}." if deeper else near))
             else:
-                yield from checker.check(hints[key], value, key)
+                yield from checker.field(fields[key], hints[key], value, key)
         self.numbers = checker.numbers
         yield from (problem for problem in _values(data) if problem.path not in self.numbers)
 
@@ -387,9 +388,7 @@ def _fields(kind: Any) -> list[str]:
 
 def _values(data: PlainConfig) -> Iterator[Problem]:
     """Yield the problems of top-level values whose types are valid."""
-    seed, name = data.get("seed"), data.get("name")
-    if isinstance(seed, int) and not 0 <= seed < 2**32:
-        yield Problem("seed", f"seed={seed}: expected 0 to {2**32 - 1}.")
+    name = data.get("name")
     if isinstance(name, str) and visible(name) != name:
         yield Problem("name", f"name={visible(name)}: invalid run name: a terminal does not show it whole.")
     elif isinstance(name, str) and (name in ("", "latest") or "@" in name):

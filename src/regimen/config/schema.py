@@ -295,7 +295,7 @@ class Config:
     hardware: HardwareCfg = field(default_factory=HardwareCfg)
     stage: Any = MISSING
     name: str | None = None
-    seed: int = 0
+    seed: int = field(default=0, metadata={"least": 0, "most": 2**32 - 1})
     policy: str | None = None
     estimator: str | None = None
     encoder: str | None = None

@@ -13,7 +13,7 @@ from omegaconf import ValidationError
 
 from regimen.config import static_types, structured
 from regimen.config.static_modules import split_target
-from regimen.config.structured import SCALARS, strip_optional, union_members
+from regimen.config.structured import SCALARS, build, strip_optional, union_members
 from regimen.config.task_schema import EventTermCfg, TermCfg
 from regimen.config.yaml_io import PlainSection
 from regimen.system.errors import ConfigError, did_you_mean
@@ -75,6 +75,11 @@ class Checker:
                 self.numbers.append(path)
             yield from scalar(kind, data, path)
 
+    def field(self, field: dataclasses.Field[Any], kind: Any, value: Any, path: str) -> Iterator[Problem]:
+        """Yield the problems of the value of a field, as a `kind`, and of its numbers by the bounds of the field."""
+        problems = list(self.check(kind, value, path))
+        yield from problems or _bounds(field.metadata, kind, value, path)
+
     def _node(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
         if not isinstance(data, dict):
             yield Problem(path, f"`{path}` holds keys, not the value `{data}`. {_keys(kind, path)}")
@@ -87,8 +92,7 @@ class Checker:
                 moved = getattr(kind, "MOVED", {}).get(key)
                 yield Problem(here, f"There is no key `{key}` in `{path}`. {moved or did_you_mean(str(key), fields)}")
                 continue
-            yield from self.check(hints[key], value, here)
-            yield from _bounds(fields[key].metadata, value, here)
+            yield from self.field(fields[key], hints[key], value, here)
             if "library" in fields[key].metadata and isinstance(value, dict):
                 yield from self._library(fields[key].metadata, value, here)
             if "built" in fields[key].metadata and isinstance(value, dict):
@@ -267,22 +271,29 @@ def not_finite(value: Any, path: str) -> Iterator[Problem]:
         yield Problem(path, f"`{path}={value}`: expected a finite number.")
 
 
-def _bounds(metadata: typing.Mapping[str, Any], values: Any, path: str) -> Iterator[Problem]:
+def _bounds(metadata: typing.Mapping[str, Any], kind: Any, data: Any, path: str) -> Iterator[Problem]:
     """Yield a problem if a number, or one of a list, is outside the bounds that its field declares.
 
     Args:
-        metadata: of the field: `least` and `most` bound each number; `ordered` is set if they must not decrease.
-        values: the number or the list.
+        metadata: of the field: `least` and `most` bound each number, `above` is less than each; `ordered` is
+            set if they must not decrease.
+        kind: type of the field.
+        data: the number or the list, which fit it; a number may be text, such as of an environment variable.
         path: its dotted key.
     """
+    if not metadata.keys() & {"least", "most", "above", "ordered"}:
+        return
+    values = build(kind, data)
     numbers = values if isinstance(values, list | tuple) else [values]
-    if not metadata.keys() & {"least", "most", "ordered"} or not all(isinstance(n, int | float) for n in numbers):
+    if not all(isinstance(n, int | float) for n in numbers):
         return
     least, most, ordered = metadata.get("least", -math.inf), metadata.get("most", math.inf), metadata.get("ordered")
-    if not all(least <= n <= most for n in numbers) or (ordered and sorted(numbers) != list(numbers)):
+    above = metadata.get("above", -math.inf)
+    if not all(above < n and least <= n <= most for n in numbers) or (ordered and sorted(numbers) != list(numbers)):
         several = "[lowest, highest], each " if ordered else "numbers, each "
-        upper = f" to {most:g}" if most < math.inf else " or more"
-        yield Problem(path, f"`{path}={values}`: expected {several if numbers is values else ''}{least:g}{upper}.")
+        lower, upper = (f"more than {above:g}", "") if "above" in metadata else (f"{least:g}", " or more")
+        bounds = lower + (f" to {most:.10g}" if most < math.inf else upper)
+        yield Problem(path, f"`{path}={data}`: expected {several if numbers is values else ''}{bounds}.")
 
 
 def _is_term(kind: Any) -> bool:

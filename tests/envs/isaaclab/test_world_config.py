@@ -53,7 +53,6 @@ def test_an_interpreter_without_isaac_lab_is_named_with_what_to_type(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "named"),
     [
-        ("dt", 0.0, "seconds"),
         ("substeps", 0, "1 or more"),
         ("iterations", 0, "1 or more"),
         ("ls_iterations", -1, "1 or more"),

@@ -34,7 +34,7 @@ class IsaacLabWorldCfg:
     DETERMINISM: ClassVar[dict[str, str]] = {"cpu": "bit"}
     GROUND_BYTES: ClassVar[int] = 500  # Newton makes a mesh with a tree of boxes of it, for rays
     _target_: str = "regimen.envs.isaaclab.world.IsaacLabWorld"
-    dt: float = 0.005
+    dt: float = field(default=0.005, metadata={"above": 0})
     device: str = "cpu"
     substeps: int = 1
     iterations: int = 100
@@ -57,8 +57,6 @@ class IsaacLabWorldCfg:
         from regimen.system.errors import did_you_mean
 
         yield from at_least_one(substeps=self.substeps, iterations=self.iterations, ls_iterations=self.ls_iterations)
-        if not self.dt > 0:
-            yield f"dt={self.dt}: expected seconds, more than 0."
         if not self.tolerance > 0:
             yield f"tolerance={self.tolerance}: expected a number more than 0."
         for name, known in (("integrator", INTEGRATORS), ("cone", CONES)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,7 +43,7 @@ class RemoteEnvCfg:
     url: str = "http://127.0.0.1:5001"
     token: str | None = None
     certificate: str | None = None
-    dt: float = 0.005
+    dt: float = field(default=0.005, metadata={"above": 0})
     timeout_s: float = 60.0
     reconnect_s: float = 20.0
 
@@ -52,7 +52,7 @@ class RemoteEnvCfg:
         from regimen.system.message_client import certificate_problems, url_problems
 
         lines = [f"url={self.url}: {problem}" for problem in url_problems(self.url)]
-        times = {"timeout_s": self.timeout_s, "reconnect_s": self.reconnect_s, "dt": self.dt}
+        times = {"timeout_s": self.timeout_s, "reconnect_s": self.reconnect_s}
         lines += [f"{name}={value}: expected seconds, more than 0." for name, value in times.items() if not value > 0]
         lines += certificate_problems(self.certificate)
         if (config.get("stage") or {}).get("_target_") == "regimen.stages.serve.Serve":

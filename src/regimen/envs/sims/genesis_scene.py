@@ -52,7 +52,7 @@ class GenesisWorldCfg:
     TERRAIN: ClassVar[bool] = True
     DETERMINISM: ClassVar[dict[str, str]] = {"cpu": "bit"}
     _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
-    dt: float = 0.005
+    dt: float = field(default=0.005, metadata={"above": 0})
     device: str = "cpu"
     render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
     viewer: bool = False

@@ -37,7 +37,7 @@ class MujocoWorldCfg:
     TORQUES: ClassVar[bool] = True
     DETERMINISM: ClassVar[dict[str, str]] = {"cpu": "bit"}
     _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
-    dt: float = 0.005
+    dt: float = field(default=0.005, metadata={"above": 0})
     render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:

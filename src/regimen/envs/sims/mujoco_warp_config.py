@@ -45,7 +45,7 @@ class MujocoWarpWorldCfg:
     TORQUES: ClassVar[bool] = True
     DETERMINISM: ClassVar[dict[str, str]] = {"cpu": "bit", "cuda": "none"}
     _target_: str = "regimen.envs.sims.mujoco_warp.MujocoWarpWorld"
-    dt: float = 0.005
+    dt: float = field(default=0.005, metadata={"above": 0})
     device: str = "cpu"
     nconmax: int | None = None
     njmax: int | None = None
