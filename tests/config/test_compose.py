@@ -201,6 +201,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "~env": ("task=<name>",),
     "env.num_envs=many": ("env.num_envs", "many", "number"),
     "env=3": ("env", "3", "env.num_envs"),
+    "sim._target_=nope.Nope": ("sim=<name>", "sim/<name>.yaml"),
+    "env={_target_: nope.Nope}": ("task=<name>", "task/<name>.yaml"),
+    "~stage._target_": ("stage=<name>", "stage/<name>.yaml"),
     "+env.foo=3": ("foo", "env"),
     "++agent.foo=1": ("foo", "agent", "trainer"),
     "seed": ("seed=<value>", "--cfg job"),
@@ -234,6 +237,12 @@ def test_a_physics_step_is_more_than_no_time(sim: str) -> None:
     for dt in ("0", "-0.005", "'-0.005'"):
         (line,) = problems("task=go2_flat", f"sim={sim}", f"sim.dt={dt}")
         assert_names(line, f"argument `sim.dt={dt}`", "more than 0")
+
+
+def test_the_class_of_a_logger_is_chosen_by_its_option() -> None:
+    assert_names(refusal("task=reach", "logger=csv", "logger.csv._target_=a.B"), "a.B", "logger=<name>")
+    target = composed("task=reach").plain["sim"]["_target_"]
+    assert composed("task=reach", f"sim._target_={target}").plain["sim"]["_target_"] == target
 
 
 def test_a_mode_without_its_interval_names_the_line_of_the_term_and_the_key() -> None:

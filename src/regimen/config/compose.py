@@ -317,8 +317,14 @@ class _Composition:
         return variables
 
     def _apply_arguments(self, overrides: list[Override]) -> None:
-        """Apply the arguments to the values of the files."""
+        """Apply the arguments to the values of the files.
+
+        Raises:
+            ConfigErrors: there is nothing to remove or set, or the class of a section is another one, which its option
+                chooses: values are checked against the dataclass of that class.
+        """
         wrong, tree = [], self.locator.tree
+        classes = {f"{node}._target_": tree.get(f"{node}._target_") for node in self._sections()}
         for override in overrides:
             text, key, value = override.input_line or "", override.key_or_group, override.value()
             source = ValueSource("argument", text)
@@ -335,7 +341,20 @@ class _Composition:
             tree.assign(tuple(key.split(".")), value, source)
             if not tree.has(key):
                 wrong.append(f"argument `{text}`: the list has no such element; replace it whole: `<list>=[...]`.")
+        for node, group in self._sections().items():
+            path = f"{node}._target_"
+            if isinstance(tree.get(node), dict) and tree.get(path) != classes[path]:
+                where = tree.source_of(path).location(path)
+                wrong.append(
+                    f"{where}: the class of `{node}` is that of an option: {group}=<name>. "
+                    f"For a class of yours write {group}/<name>.yaml with its `_target_`."
+                )
         raise_if_any(wrong)
+
+    def _sections(self) -> dict[str, str]:
+        """Return the sections whose type is the dataclass of their `_target_`: dotted key -> group of their option."""
+        loggers = {f"logger.{name}": "logger" for name in _fields(self.selection.types["logger"])}
+        return {node: group for group, node in structured.NODES.items()} | loggers
 
     def _check(self, data: PlainConfig) -> Iterator[Problem]:
         hints = {**structured.field_types(Config), **self.selection.types}
