@@ -368,6 +368,46 @@ def test_an_experiment_may_use_another_agent_with_its_own_type(lab: Path) -> Non
     assert_names(refusal("experiment=z", "agent.gian=4", lab=lab), "gian", "agent", "gain")
 
 
+UNIONS = """
+from __future__ import annotations
+from dataclasses import dataclass, field
+
+@dataclass
+class DecayCfg:
+    start: float = 1.0
+
+@dataclass
+class VariedCfg:
+    _target_: str = "varied_agent.Varied"
+    rate: float | list[float] = 0.1
+    decay: float | DecayCfg | None = None
+    layer: tuple[str, float] = ("elu", 1.0)
+    bounded: float | list[float] = field(default=1.0, metadata={"least": 0})
+
+class Varied: ...
+"""
+
+
+def test_unions_and_mixed_tuples_of_an_own_dataclass_are_checked_and_converted(lab: Path) -> None:
+    write(lab / "agent/varied.yaml", "_target_: varied_agent.Varied\n")
+    write(lab.parent / "varied_agent.py", UNIONS)
+    given = ("agent.rate=['1',2]", "agent.decay={start: 2}", "agent.layer=[relu,'3']", "agent.bounded='4'")
+    agent = composed("task=reach", "agent=varied", *given, lab=lab).config.agent
+    assert (agent.rate, agent.layer, agent.bounded) == ([1.0, 2.0], ("relu", 3.0), 4.0)
+    assert agent.decay.start == 2.0 and isinstance(agent.rate[0], float)
+    wrong = {
+        "agent.rate=abc": ("number", "list", "abc"),
+        "agent.rate=[1,abc]": ("agent.rate.1", "number", "abc"),
+        "agent.rate=null": ("null",),
+        "agent.decay={stat: 2}": ("`stat`", "`start`"),
+        "agent.layer=[relu,wide]": ("agent.layer.1", "number"),
+        "agent.bounded='-4'": ("0 or more",),
+    }
+    for override, named in wrong.items():
+        (line,) = problems("task=reach", "agent=varied", override, lab=lab)
+        assert_names(line, override, *named)
+
+
 def test_interpolations_are_resolved_and_then_checked(lab: Path) -> None:
     assert composed("seed=${env.decimation}").plain["seed"] == 4
     said = refusal("agent.agent.entropy_loss_scale=${agent.agent.class}")

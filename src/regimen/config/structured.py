@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
+from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValidationError, ValueNode
 
 from regimen.config import static_types
 from regimen.config.schema import Config
@@ -48,9 +49,16 @@ def strip_optional(kind: Any) -> tuple[Any, bool]:
     return kind, False
 
 
-def union_members(kind: Any) -> tuple[Any, ...]:
-    """Return the members of a union, of another type itself."""
-    return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+def union_members(kind: Any) -> list[Any]:
+    """Return the members of a union without None, of another type itself."""
+    union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    return [k for k in typing.get_args(kind) if k is not type(None)] if union else [kind]
+
+
+def element_type(kind: Any, index: int) -> Any:
+    """Return the type of an element of a list or tuple, Any if the type does not say."""
+    inner = [k for k in typing.get_args(kind) if k is not Ellipsis]
+    return inner[min(index, len(inner) - 1)] if inner else Any
 
 
 def build(kind: Any, data: Any) -> Any:
@@ -59,7 +67,10 @@ def build(kind: Any, data: Any) -> Any:
     Raises:
         ConfigError: for a key that the dataclass does not have.
     """
-    kind, _ = strip_optional(kind)
+    members = union_members(kind)
+    if len(members) > 1:
+        return _build_member(members, data)
+    kind = members[0]
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if data is None:
         return None
@@ -74,8 +85,24 @@ def build(kind: Any, data: Any) -> Any:
     if origin is dict and isinstance(data, dict):
         return {k: build(args[1], v) for k, v in data.items()}
     if origin in (list, tuple) and isinstance(data, (list, tuple)):
-        return origin(build(args[0] if args else Any, v) for v in data)
+        return origin(build(element_type(kind, i), v) for i, v in enumerate(data))
     return SCALARS[kind][0](value=data)._value() if kind in SCALARS else data
+
+
+def _build_member(members: list[Any], data: Any) -> Any:
+    """Return `data` as the member of a union whose type it has, else as the first one that it converts to.
+
+    A number becomes text only if no other member takes it.
+    """
+    if data is None or type(data) in members:
+        return data
+    for member in sorted(members, key=lambda m: m is str):
+        of_mapping = dataclasses.is_dataclass(member) or typing.get_origin(member) is dict
+        of_list = typing.get_origin(member) in (list, tuple)
+        if isinstance(data, dict) == of_mapping and isinstance(data, list | tuple) == of_list:
+            with contextlib.suppress(ValidationError, ConfigError):
+                return build(member, data)
+    return data
 
 
 def to_plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from omegaconf import ValidationError
 
 from regimen.config import static_types, structured
 from regimen.config.static_modules import split_target
-from regimen.config.structured import SCALARS, build, strip_optional, union_members
+from regimen.config.structured import SCALARS, build, element_type, strip_optional, union_members
 from regimen.config.task_schema import EventTermCfg, TermCfg
 from regimen.config.yaml_io import PlainSection
 from regimen.system.errors import ConfigError, did_you_mean
@@ -55,15 +55,18 @@ class Checker:
 
     def check(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
         """Yield the problems of `data` at `path` as a `kind`."""
+        members = union_members(kind)
         kind, optional = strip_optional(kind)
         origin = typing.get_origin(kind)
         if data is None:
-            if not optional and kind is not Any:
+            if not optional and Any not in members:
                 yield Problem(path, f"`{path}` cannot be null.")
         elif isinstance(data, str) and "${" in data:
             return  # checked again once resolved
         elif data == "???":
             yield Problem(path, f"`{path}` has no value: set it with `{path}=...`.")
+        elif len(members) > 1:
+            yield from self._union(members, data, path)
         elif dataclasses.is_dataclass(kind):
             yield from self._node(kind, data, path)
         elif origin is dict:
@@ -103,6 +106,15 @@ class Checker:
         if issubclass(kind, TermCfg) and isinstance(data.get("func"), str):
             yield from self._term(kind, data, path)
 
+    def _union(self, members: list[Any], data: Any, path: str) -> Iterator[Problem]:
+        """Yield a problem if the value fits no member, or what is wrong within it if it has the form of one alone."""
+        tried = [list(Checker(self.was_set).check(member, data, path)) for member in members]
+        if all(tried):
+            within = [problems for problems in tried if all(problem.path != path for problem in problems)]
+            expected = " or ".join(map(_expected, members))
+            whole = [Problem(path, f"`{path}` must be {expected}, not `{data}`.")]
+            yield from within[0] if len(within) == 1 else whole
+
     def _mapping(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
         if not isinstance(data, dict):
             yield Problem(path, f"`{path}` must be a mapping of keys, not `{data}`.")
@@ -122,12 +134,12 @@ class Checker:
         if not isinstance(data, (list, tuple)):
             yield Problem(path, f"`{path}` must be a list, not `{data}`: write `{path}=[...]`.")
             return
-        inner = [k for k in typing.get_args(kind) if k is not Ellipsis]
-        if typing.get_origin(kind) is tuple and Ellipsis not in typing.get_args(kind) and len(inner) != len(data):
+        inner = typing.get_args(kind)
+        if typing.get_origin(kind) is tuple and Ellipsis not in inner and len(inner) != len(data):
             yield Problem(path, f"`{path}` must have {len(inner)} values, not {len(data)}.")
             return
         for i, value in enumerate(data):
-            yield from self.check(inner[min(i, len(inner) - 1)] if inner else Any, value, f"{path}.{i}")
+            yield from self.check(element_type(kind, i), value, f"{path}.{i}")
 
     def _term(self, kind: Any, data: PlainSection, path: str) -> Iterator[Problem]:
         """Yield the problems of one term: its function, its parameters and, for an event, its mode."""
@@ -226,14 +238,12 @@ class Checker:
         """
         if isinstance(value, str) and ("${" in value or value == "???"):
             return
-        kind = static_types.plain_type(annotation)
-        members = [k for k in union_members(kind) if k is not type(None)]
+        members = union_members(static_types.plain_type(annotation))
         if len(members) == 1:
             problems = list(self.check(members[0], value, path))
             yield from problems or _unordered(members[0], value, path)
-        elif all(list(Checker(self.was_set).check(member, value, path)) for member in members):
-            expected = " or ".join(map(_expected, members))
-            yield Problem(path, f"`{path}` must be {expected}, not `{value}`.")
+        else:
+            yield from self._union(members, value, path)
 
 
 def _unordered(kind: Any, value: Any, path: str) -> Iterator[Problem]:
