@@ -96,8 +96,7 @@ def _older(runs: Sequence[RunSummary], span: str) -> list[RunSummary]:
 
 def _ended(run: RunSummary) -> float:
     """Return the time of the end of a run in seconds of the epoch; without a recorded one, of its last heartbeat."""
-    last_heartbeat = time.time() - lock.seconds_since_heartbeat(run.dir)
-    return seconds(run.ended) or max(run.began, last_heartbeat)
+    return seconds(run.ended) or max(run.began, time.time() - lock.seconds_since_heartbeat(run.dir))
 
 
 def _whole_runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +50,24 @@ def publish(ref: str, name: str, folder: Path | None = None) -> Path:
         raise ConfigError(f"{source} is not in the checkpoints of a run, so its origin is unknown.")
     if not (run / "config.yaml").resolve().is_relative_to(run.resolve()):
         raise ConfigError(f"{run / 'config.yaml'} leads out of the run: it is no file of the run and not published.")
-    folders = _folders(run, record)
-    config = as_yaml(_shortened(Run(run).config, folders))
+    shorten = _shortening(_folders(run, record))
+    config = as_yaml(_in_text(Run(run).config, shorten))
     bundle = checkpoint.load(source)
     bundle.pop("training", None)
     target.mkdir(parents=True)
     checkpoint.save(target / "policy.pt", bundle)
-    files.write_json(target / "run.json", _public(record, folders))
+    files.write_json(target / "run.json", _public(record, shorten))
     (target / "config.yaml").write_text(redacted(config), "utf-8")
     return target / "policy.pt"
 
 
-def _public(record: RunRecord, folders: dict[str, str]) -> Json:
+def _public(record: RunRecord, shorten: Callable[[str], str]) -> Json:
     """Return the record of a run without host name, paths and process ids."""
     data = record.to_dict()
     data |= {name: [redacted(str(word)) for word in data[name]] for name in ("argv", "overrides")}
     data["host"] = {name: value for name, value in (data["host"] or {}).items() if name not in ("name", "python")}
     data["inputs"] = {name: entry.to_dict() | {"path": _kept(entry)} for name, entry in record.inputs.items()}
-    public: Json = _shortened({name: value for name, value in data.items() if name not in PRIVATE}, folders)
+    public: Json = _in_text({name: value for name, value in data.items() if name not in PRIVATE}, shorten)
     return public
 
 
@@ -90,17 +91,24 @@ def _folders(run: Path, record: RunRecord) -> dict[str, str]:
     return {folder: text for folder, text in replaced.items() if Path(folder).is_absolute() and Path(folder).parts[1:]}
 
 
-def _shortened(data: Any, folders: dict[str, str]) -> Any:
-    """Return plain data whose text is without the folders."""
+def _shortening(folders: dict[str, str]) -> Callable[[str], str]:
+    """Return a function that replaces the folders in a text, where they are whole names, the longest first."""
+    longest_first = "|".join(map(re.escape, sorted(folders, key=len, reverse=True)))
+    pattern = re.compile(rf"(?<![\w.-])({longest_first})(/+|(?![\w.-]))")
+
+    def replaced(found: re.Match[str]) -> str:
+        return folders[found[1]] if found[2] else folders[found[1]] or "."
+
+    return lambda text: pattern.sub(replaced, text)
+
+
+def _in_text(data: Any, change: Callable[[str], str]) -> Any:
+    """Return plain data with all its text changed, keys aside."""
     if isinstance(data, dict):
-        return {name: _shortened(value, folders) for name, value in data.items()}
+        return {name: _in_text(value, change) for name, value in data.items()}
     if isinstance(data, list):
-        return [_shortened(value, folders) for value in data]
-    if not isinstance(data, str):
-        return data
-    longest_first = sorted(folders, key=len, reverse=True)
-    pattern = rf"(?<![\w.-])({'|'.join(map(re.escape, longest_first))})(/+|(?![\w.-]))"
-    return re.sub(pattern, lambda found: folders[found[1]] if found[2] else folders[found[1]] or ".", data)
+        return [_in_text(value, change) for value in data]
+    return change(data) if isinstance(data, str) else data
 
 
 def publish_verb(argv: list[str]) -> int:

@@ -44,11 +44,7 @@ class Module:
                     if (alias.asname or alias.name) == dotted:
                         return alias.name
         elsewhere = self.imported(dotted)
-        if elsewhere is not None:
-            with suppress(ConfigError):
-                locate(".".join(elsewhere))
-                return ".".join(elsewhere)
-        return None
+        return submodule(*elsewhere) if elsewhere is not None else None
 
     def origin(self, expression: ast.expr) -> tuple[str, str] | None:
         """Return (module, name) of what a name, or a name of an imported module, stands for; None for others."""
@@ -122,6 +118,14 @@ def locate(module: str) -> Path:
                 return path
     siblings = [p.stem for folder in folders for p in folder.joinpath(*rest[:-1]).glob("*.py") if p.stem != "__init__"]
     raise ConfigError(f"There is no module `{module}`. {did_you_mean(rest[-1] if rest else top, siblings)}")
+
+
+def submodule(package: str, name: str) -> str | None:
+    """Return the dotted name of a module in a package, None if there is no such module."""
+    with suppress(ConfigError):
+        locate(f"{package}.{name}")
+        return f"{package}.{name}"
+    return None
 
 
 def read(module: str) -> Module:

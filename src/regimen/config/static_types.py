@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
-from regimen.config.static_modules import Module, bound, find, read, split_target
+from regimen.config.static_modules import Module, bound, find, read, split_target, submodule
 from regimen.config.yaml_io import PlainSection
 from regimen.system.errors import ConfigError
 
@@ -272,7 +272,7 @@ def _bind_import(
 ) -> None:
     elsewhere = source.imported(name)
     try:
-        if elsewhere is not None and (module := _own_module(source, name)) is not None:
+        if elsewhere is not None and (module := _own_module(source, elsewhere)) is not None:
             setattr(shadow, name, _ParsedModule(module, dependencies))
         elif elsewhere is not None:
             dependencies[elsewhere] = _execute(*elsewhere)
@@ -286,15 +286,20 @@ def _bind_import(
         problems.append(f"{name}: {error}")
 
 
-def _own_module(source: Module, name: str) -> str | None:
-    """Return the parsed module that `from package import name` binds, of the package of `source` or of Regimen."""
-    package = (source.imported(name) or ("", ""))[0]
+def _own_module(source: Module, elsewhere: tuple[str, str]) -> str | None:
+    """Return the parsed module that `from package import name` binds, of the package of `source` or of Regimen.
+
+    Args:
+        source: where the import is.
+        elsewhere: package, and name there.
+    """
+    package, name = elsewhere
     if package.split(".")[0] not in {source.name.split(".")[0], "regimen"} or _is_light(package):
         return None
     at = read(package)
-    if at.definition(name) is not None or at.imported(name) not in (None, (package, name)):
+    if at.definition(name) is not None or at.imported(name) not in (None, elsewhere):
         return None
-    return source.module_of(name)
+    return submodule(package, name)
 
 
 class _ParsedModule(types.ModuleType):

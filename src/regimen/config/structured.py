@@ -42,11 +42,9 @@ def field_types(kind: Any) -> dict[str, Any]:
 
 def strip_optional(kind: Any) -> tuple[Any, bool]:
     """Return a type without `| None`, and whether it was optional; other unions become Any."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        inner = [k for k in typing.get_args(kind) if k is not type(None)]
-        optional = len(inner) < len(typing.get_args(kind))
-        return (inner[0] if len(inner) == 1 else Any), optional
-    return kind, False
+    members = union_members(kind)
+    optional = members != [kind] and type(None) in typing.get_args(kind)
+    return (members[0] if len(members) == 1 else Any), optional
 
 
 def union_members(kind: Any) -> list[Any]:

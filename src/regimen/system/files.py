@@ -258,6 +258,22 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder whole or not at all: yield the folder to write to, which gets the name after the block.
+
+    Args:
+        folder: to make; what is written is removed after an error.
+    """
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def reserve_space(path: Path) -> None:
     """Reserve `RESERVE_BYTES` at `path`; raise OSError if the disk is full already.
 

@@ -119,21 +119,22 @@ def repository_state(folder: Path) -> Repository:
 
 
 def _tracked_patch(top: Path) -> tuple[str, list[str]]:
-    """Return the difference to the commit, and the changed files left out as secrets.
-
-    A committed module such as `tokenizer.py` is part of the code whatever its name; its content decides.
-    """
+    """Return the difference to the commit, and the changed files left out as secrets."""
     listed = _git(top, "diff", "HEAD", "--name-only", "--no-renames", "-z")
     names = [name for name in listed.split("\0") if name]
-    secret = [
-        name for name in names if is_secret_file("" if name.endswith(".py") else Path(name).name, _start(top / name))
-    ]
+    secret = [name for name in names if _is_secret_change(top / name)]
     patch = _difference(top, ":/", *(f":(top,exclude,literal){name}" for name in secret))
     if len(patch) <= MAX_PATCH_BYTES and _has_token(patch):  # such as one that a change removes
         rest = [name for name in names if name not in secret]
         secret += [name for name in rest if _has_token(_difference(top, f":(top,literal){name}"))]
         patch = _difference(top, ":/", *(f":(top,exclude,literal){name}" for name in secret))
     return patch, secret
+
+
+def _is_secret_change(path: Path) -> bool:
+    """Return whether a tracked file may hold secrets; of a module such as `tokenizer.py` the content alone decides."""
+    content = _start(path)
+    return CONTENT.search(content) is not None if path.suffix == ".py" else is_secret_file(path.name, content)
 
 
 def _difference(top: Path, *paths: str) -> str:

@@ -7,8 +7,6 @@ later group is shifted against its actions. The surplus is removed here, and rep
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,15 +48,9 @@ def convert(folder: Path, out: Path, **scores: Any) -> tuple[Path, list[str]]:
     if out.exists():
         raise DatasetError(f"{out} exists. Name a new folder.")
     about = replace(about, **{name: value for name, value in scores.items() if value is not None})
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
-    try:
+    with files.new_folder(out) as part:
         repairs = _write(paths, part)
         write_index(part, about, {"source": [path.name for path in paths]})
-        part.rename(out)
-    except BaseException:
-        shutil.rmtree(part)
-        raise
     return out / INDEX, repairs
 
 

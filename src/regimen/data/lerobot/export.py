@@ -8,8 +8,6 @@ videos `observation.images.<name>`; the observation after the last action of an 
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from regimen.data.episodes.reader import EpisodeFile, open_all
 from regimen.data.histories.reader import INDEX, Histories, open_histories
 from regimen.envs.vec_env import IOSpec
 from regimen.system.errors import DatasetError, PreflightError
+from regimen.system.files import new_folder
 
 STATE = "observation.state"
 PLAIN = {"action": "action", "reward": "next.reward", "obs/policy": STATE}
@@ -62,13 +61,9 @@ def export(dataset: Path, folder: Path, fps: int | None = None) -> dict[str, int
     if folder.exists():
         raise PreflightError(f"{folder} is there already: name a new folder, or take that one away.")
     source = of_histories(open_histories(dataset)) if dataset.name == INDEX else of_episodes(open_all([dataset]))
-    rate, part = _rate(source, fps), folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        counts = _write(source, part, rate)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return counts
+    rate = _rate(source, fps)
+    with new_folder(folder) as part:
+        return _write(source, part, rate)
 
 
 def require_extra() -> None:

@@ -161,14 +161,12 @@ def _deciding(run: RunView, makers: _Makers) -> _Row:
 def _add_files(known: Sequence[_Row]) -> None:
     """Add the names of the files of an input where several files of one run occur under it, such as two checkpoints."""
     contents: dict[tuple[str, Path], set[str | None]] = {}
-    for row in known:
-        for name, (folder, _, checksum) in row.files.items():
-            contents.setdefault((name, folder), set()).add(checksum)
-    several = {name for (name, _), checksums in contents.items() if len(checksums) > 1}
     versions: dict[tuple[str, Path, str], set[str | None]] = {}
     for row in known:
         for name, (folder, file, checksum) in row.files.items():
+            contents.setdefault((name, folder), set()).add(checksum)
             versions.setdefault((name, folder, file), set()).add(checksum)
+    several = {name for (name, _), checksums in contents.items() if len(checksums) > 1}
     for row in known:
         for name, (folder, file, checksum) in row.files.items():
             if name in several:

@@ -34,22 +34,17 @@ def facts(robot: ImportedRobot) -> list[tuple[str, str]]:
     return rows
 
 
+UNITS = ("rad", "N·m", "kg·m²", "rad/s")
+UNITS_WITH_SLIDES = ("rad or m", "N·m or N", "kg·m² or kg", "rad/s or m/s")
+"""Of angles, torques, armatures and speeds in the table of joints."""
+
+
 def joint_rows(robot: ImportedRobot) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return the header and one row for each joint, with short letters for the sources; slides are marked."""
     slides = [robot.anatomy.is_slide(i) for i in range(len(robot.figures))]
-    header: tuple[str, ...] = (
-        "joint",
-        ">range rad",
-        ">pose",
-        ">effort N·m",
-        ">armature kg·m²",
-        ">kp",
-        ">kd",
-        ">speed rad/s",
-    )
-    if any(slides):
-        units = ("", " or m", "", " or N", " or kg", "", "", " or m/s")
-        header = tuple(title + unit for title, unit in zip(header, units, strict=True))
+    angle, torque, inertia, speed = UNITS_WITH_SLIDES if any(slides) else UNITS
+    ranges, figures = (f">range {angle}", ">pose"), (f">effort {torque}", f">armature {inertia}", ">kp", ">kd")
+    header = ("joint", *ranges, *figures, f">speed {speed}")
     rows = [
         (
             f"{joint.name} (slide)" if slide else joint.name,
