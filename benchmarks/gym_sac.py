@@ -5,7 +5,8 @@
 
 The other environment is made by `python3 -m venv DIR && DIR/bin/pip install stable-baselines3 "gymnasium[mujoco]"`,
 with the torch of constraints.txt. Each training is a process with one thread: ours is `python launch.py experiment=…`,
-theirs `gym_sac_peer.py`. Curves are kept in `--folder`; what is complete there is not trained again.
+theirs `gym_sac_peer.py`. Trainings are kept in `--folder`; what is complete there is not trained again. Curves of other
+seeds in `results/gym_sac.json` stay in the table, so that seeds can be trained in several sittings.
 
 A return is the mean of 20 whole episodes by the mean action. Wall and CPU seconds are those of the training, without
 the episodes, and on our side without the launch (3 s).
@@ -29,12 +30,17 @@ from regimen.agents.policy_file import load_policy
 from regimen.config.compose import compose_config
 from regimen.config.schema import Config
 from regimen.display import figures
+from regimen.display.intervals import iqm, iqm_interval
 from regimen.envs import open_env
 from regimen.runs import checkpoint
 
 Row = dict[str, Any]
 """steps, wall_s, cpu_s, returns."""
+Curve = dict[str, Any]
+"""machine, rows: one training."""
 PEER = Path(__file__).with_name("gym_sac_peer.py")
+LABELS = {"ours": "FastSAC", "sb3": "SB3's SAC"}
+RESULT = RESULTS / "gym_sac.json"
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
@@ -110,31 +116,55 @@ def curve(name: str, seed: int, folder: Path, experiment: str, episodes: int) ->
     return our_curve(run, experiment, episodes) if run else their_curve(seed, folder, experiment)
 
 
-def draw(curves: dict[str, list[list[Row]]], title: str) -> None:
-    """Draw returns over samples and over wall time, a line for each seed."""
+def measured_before(task: str) -> dict[str, dict[int, Curve]]:
+    """Return the curves in `results/gym_sac.json` by program and seed, if they are of this task."""
+    data = json.loads(RESULT.read_text()) if RESULT.exists() else {"task": None}
+    return {n: {int(k): v for k, v in c.items()} for n, c in data["curves"].items()} if data["task"] == task else {}
+
+
+def means_of(seeds: dict[int, Curve]) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps (T,) and the mean return of each seed there (n, T)."""
+    rows = [curve["rows"] for curve in seeds.values()]
+    means = np.array([[np.mean(row["returns"]) for row in each] for each in rows])
+    return np.array([row["steps"] for row in rows[0]]), means
+
+
+def draw(curves: dict[str, dict[int, Curve]], title: str) -> None:
+    """Draw the IQM over samples with its interval, a thin line for each seed, and the CPU time of each training."""
     figure, (left, right) = figures.sheet(2, 2)
-    for (name, seeds), color in zip(curves.items(), figures.COLORS, strict=False):
-        for number, rows in enumerate(seeds):
-            mean = [float(np.mean(row["returns"])) for row in rows]
-            label = name if number == 0 else None
-            left.plot([row["steps"] / 1000 for row in rows], mean, color=color, label=label)
-            right.plot([row["wall_s"] / 60 for row in rows], mean, color=color, label=label)
-    for ax, what in ((left, "thousand samples"), (right, "minutes, one core")):
-        ax.set_xlabel(what, fontsize=8)
-        ax.set_title(f"{title}: return", fontsize=10)
-        ax.legend(fontsize=8, frameon=False)
+    for number, (name, color) in enumerate(zip(curves, figures.COLORS, strict=False)):
+        steps, means = means_of(curves[name])
+        thousands = steps / 1000
+        left.plot(thousands, means.T, color=color, lw=0.6, alpha=0.5)
+        left.plot(thousands, iqm(means), color=color, label=f"{LABELS[name]}: IQM of {len(means)} seeds", lw=2)
+        if ends := iqm_interval(means):
+            left.fill_between(thousands, *ends, color=color, alpha=0.2, lw=0)
+        minutes = [curve["rows"][-1]["cpu_s"] / 60 for curve in curves[name].values()]
+        right.plot([number] * len(minutes), minutes, "o", color=color)
+    left.set_xlabel("thousand samples", fontsize=8)
+    left.set_title(f"{title}: return", fontsize=10)
+    left.legend(fontsize=8, frameon=False)
+    right.set_xticks(range(len(curves)), [LABELS[name] for name in curves], fontsize=8)
+    right.set_ylim(bottom=0)
+    right.set_xlim(-0.5, len(curves) - 0.5)
+    right.set_title("CPU minutes of each training", fontsize=10)
     figures.save(figure, RESULTS / "gym_sac.png")
 
 
-def tell(curves: dict[str, list[list[Row]]]) -> None:
-    """Print the table of returns at equal samples, and the time of each training."""
+def print_table(curves: dict[str, dict[int, Curve]]) -> None:
+    """Print each return at equal samples, the IQM with its 95 % interval, and the time of each training."""
     for name, seeds in curves.items():
-        for rows in zip(*seeds, strict=True):
-            each = [float(np.mean(row["returns"])) for row in rows]
-            scores = ", ".join(f"{x:,.0f}" for x in each)
-            print(f"  {name:6}{rows[0]['steps']:9,} samples: return {np.mean(each):7,.0f}   ({scores})")
-        ends = [(rows[-1]["wall_s"] / 60, rows[-1]["cpu_s"] / 60) for rows in seeds]
-        print(f"  {name:6}wall min (CPU min): " + ", ".join(f"{wall:.1f} ({cpu:.1f})" for wall, cpu in ends))
+        steps, means = means_of(seeds)
+        middle, ends = iqm(means), iqm_interval(means)
+        for at, step in enumerate(steps):
+            scores = ", ".join(f"{x:,.0f}" for x in means[:, at])
+            interval = f" ({ends[0][at]:,.0f} … {ends[1][at]:,.0f})" if ends else ""
+            print(f"  {name:6}{step:9,} samples: IQM {middle[at]:7,.0f}{interval}   seeds: {scores}")
+        last = [curve["rows"][-1] for curve in seeds.values()]
+        print(
+            f"  {name:6}wall min (CPU min): "
+            + ", ".join(f"{r['wall_s'] / 60:.1f} ({r['cpu_s'] / 60:.1f})" for r in last)
+        )
 
 
 def main() -> None:
@@ -151,7 +181,8 @@ def main() -> None:
     names = ["ours", "sb3"] if args.peer_python else ["ours"]
     print("" if args.peer_python else "no --peer-python: only our own figures (see the head of this file)")
     args.folder.mkdir(parents=True, exist_ok=True)
-    curves: dict[str, list[list[Row]]] = {name: [] for name in names}
+    title = compose_config([f"experiment={args.experiment}"]).env.id
+    curves = measured_before(title)
     for seed in args.seeds:
         here = [name for name in names if name == "ours" or seed in (args.peer_seeds or args.seeds)]
         lacking = [name for name in here if not complete(name, seed, args.folder, args.experiment)]
@@ -159,12 +190,12 @@ def main() -> None:
         if any([process.wait() for process in started]):
             sys.exit(f"seed {seed}: a training failed; what is complete in {args.folder} is kept")
         for name in here:
-            curves[name].append(curve(name, seed, args.folder, args.experiment, args.episodes))
-    tell(curves)
-    title = compose_config([f"experiment={args.experiment}"]).env.id
-    draw({{"ours": "FastSAC", "sb3": "SB3's SAC"}[name]: seeds for name, seeds in curves.items()}, title)
-    data = {"machine": machine(), "task": title, "seeds": args.seeds, "curves": curves}
-    (RESULTS / "gym_sac.json").write_text(json.dumps(data, indent=1) + "\n")
+            rows = curve(name, seed, args.folder, args.experiment, args.episodes)
+            curves.setdefault(name, {})[seed] = {"machine": machine(), "rows": rows}
+    curves = {name: dict(sorted(seeds.items())) for name, seeds in sorted(curves.items())}
+    print_table(curves)
+    draw(curves, title)
+    RESULT.write_text(json.dumps({"task": title, "curves": curves}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -112,14 +112,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="of Linux"))
 
 
+SHARED = {"/slurm/": "slurm", "/test_mujoco_warp": "mujoco_warp"}
+"""Files that share the one Slurm, and kernels that each process compiles for minutes unless another has."""
+
+
 class ByFile(LoadScopeScheduling):
-    """Keeps the tests of a file in one process, and all that need the one Slurm; the longest start first."""
+    """Keeps the tests of a file in one process, and those of one resource of a machine; the longest start first."""
 
     _ordered = False
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
-        return "slurm" if "/slurm/" in file else file
+        return next((name for part, name in SHARED.items() if part in file), file)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         if not self._ordered:
