@@ -80,6 +80,18 @@ def test_results_are_those_of_a_full_buffer_at_the_present_range() -> None:
     assert end(env, 1.0, (0,)) == 0.0 and end(env, 1.0, (1,)) == 0.25
 
 
+def test_an_episode_that_runs_while_the_range_changes_is_not_judged() -> None:
+    env = go2()
+    assert end(env, 1.0, (0, 1)) == 0.0 and end(env, 1.0, (2, 3)) == 0.25
+    assert end(env, 0.1, (0, 1)) == 0.25, "drawn at level 0"
+    assert end(env, 1.0, (2, 3)) == 0.25 and end(env, 1.0, (0, 1)) == 0.5, "mean 1 of four"
+    state, other = env.state_dict(), go2()
+    other.load_state_dict(state)
+    for either in (env, other):
+        assert end(either, 0.1, (2, 3)) == 0.5 and end(either, 1.0, (0, 1)) == 0.5
+        assert end(either, 1.0, (2, 3)) == 0.75
+
+
 def test_a_push_keeps_the_axes_that_are_not_named() -> None:
     env = go2(curriculum={"wide": widening("push_robot", step=0.5)})
     end(env, 1.0)

@@ -150,12 +150,13 @@ class AutomaticRange:
     arXiv:1910.07113, section 5 and algorithm 1): a buffer of results at the present range is filled, compared with two
     thresholds, and cleared after each change. There each limit of each parameter has a buffer of the episodes in which
     the parameter is at that limit; here all limits of one event move together, and the buffer has the results of all
-    episodes, so that each episode counts.
+    episodes that began at the present range. Episodes that run while the range changes are in no buffer.
 
     Attributes:
-        level: 0 for the ranges of the event in the task, 1 for `final`, in between linear.
+        level: () float64, 0 for the ranges of the event in the task, 1 for `final`, in between linear.
         total: () float64, sum of the results of the buffer.
-        count: episodes in the buffer.
+        count: () int64, episodes in the buffer.
+        counts: (N,) bool, envs whose episode began at the present range.
     """
 
     def __init__(
@@ -209,24 +210,27 @@ class AutomaticRange:
             raise ConfigError(f"AutomaticRange: no metric `{metric}`. {did_you_mean(metric, names)}")
 
     def restart(self) -> None:
-        """Set the ranges of the task, and empty the buffer."""
-        self._empty()
+        """Set the ranges of the task, and empty the buffer; all envs are reset afterwards."""
+        device = self.env.device
+        self.total = torch.zeros((), dtype=torch.float64, device=device)
+        self.count = torch.zeros((), dtype=torch.long, device=device)
+        self.counts = torch.ones(self.env.num_envs, dtype=torch.bool, device=device)
         self.set_level(0.0)
 
-    def _empty(self) -> None:
-        self.total, self.count = torch.zeros((), dtype=torch.float64, device=self.env.device), 0
-
-    def __call__(self, env_ids: torch.Tensor) -> float:
-        """Add the episodes of `env_ids` (n,) to the buffer, change the ranges where it is full; return the level."""
+    def __call__(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Add the episodes of `env_ids` (n,) to the buffer, change the ranges where it is full; return the level ()."""
         if len(env_ids):
-            self.total = self.total + self._results(env_ids).sum().double()
-            self.count += len(env_ids)
-        if self.count and self.count >= self._needed:
-            mean, sign = float(self.total) / self.count, 1.0 if self._widen_at > self._narrow_at else -1.0
-            self._empty()
+            counted = self.counts[env_ids]
+            total = self.total + torch.where(counted, self._results(env_ids), 0.0).sum().double()
+            count = self.count + counted.sum()
+            full, mean = count >= self._needed, total / count.clamp_min(1)
+            sign = 1.0 if self._widen_at > self._narrow_at else -1.0
             up, down = sign * (mean - self._widen_at) >= 0.0, sign * (mean - self._narrow_at) <= 0.0
-            if up or down:
-                self.set_level(min(max(self.level + self._step * (up - down), 0.0), 1.0))
+            before = self.level
+            self._set_level((before + full * self._step * (up.double() - down.double())).clamp(0.0, 1.0))
+            self.total, self.count = total.masked_fill(full, 0.0), count.masked_fill(full, 0)
+            self.counts = self.counts & (self.level == before)
+            self.counts[env_ids] = True  # they are reset next, with draws from the present range
         return self.level
 
     def _results(self, env_ids: torch.Tensor) -> torch.Tensor:
@@ -240,6 +244,9 @@ class AutomaticRange:
         return env.episode_length[env_ids].float() / env.max_episode_length
 
     def set_level(self, level: float) -> None:
-        """Set the level and the ranges of the event, such as to the mean of several processes."""
+        """Set the level and the ranges of the event to the mean of several processes; the buffer stays."""
+        self._set_level(torch.full_like(self.total, level))
+
+    def _set_level(self, level: torch.Tensor) -> None:
         self.level = level
-        self._event.ranges = torch.lerp(self._first, self._last, level)
+        self._event.ranges = torch.lerp(self._first, self._last, level.to(self._first.dtype))
