@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation
 
 from helpers.messages import assert_names, missing_names, raises_naming
 from regimen.config.compose import compose_config
@@ -62,13 +63,19 @@ class Parts(gymnasium.Wrapper):
         return {"time": obs, "double": np.array([2 * obs[0], -obs[0]])}, reward, terminated, truncated, info | told
 
 
+def car() -> gymnasium.Env:
+    return gymnasium.make("MountainCarContinuous-v0", max_episode_steps=-1)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _registered():
     gymnasium.register("Ramp-v0", Ramp, max_episode_steps=5)
     gymnasium.register("Endless-v0", Ramp)
     gymnasium.register("Parts-v0", Parts, max_episode_steps=7)
+    gymnasium.register("Flat-v0", lambda: FlattenObservation(car()), max_episode_steps=200)
+    gymnasium.register("Stacked-v0", lambda: FlattenObservation(FrameStackObservation(car(), 3)), max_episode_steps=200)
     yield
-    for name in ("Ramp-v0", "Endless-v0", "Parts-v0"):
+    for name in ("Ramp-v0", "Endless-v0", "Parts-v0", "Flat-v0", "Stacked-v0"):
         gymnasium.registry.pop(name)
 
 
@@ -182,7 +189,7 @@ def test_staggered_envs_are_cut_off_at_different_steps():
     assert len(set(env.age.tolist())) > 4
 
 
-@pytest.mark.parametrize("task", ["Pendulum-v1", "MountainCarContinuous-v0", "Hopper-v5", "Ant-v5"])
+@pytest.mark.parametrize("task", ["Pendulum-v1", "MountainCar-v0", "Flat-v0", "Hopper-v5", "Ant-v5"])
 def test_a_state_goes_through_a_checkpoint_bit_for_bit(tmp_path, task):
     if task in ("Hopper-v5", "Ant-v5"):
         for needed in ("glfw", "imageio"):
@@ -207,6 +214,14 @@ def test_a_task_that_hides_its_state_says_so_only_when_it_should_be_put_back():
     assert state_of(env.vector.envs[0]) is None
     with raises_naming(CheckpointError, "Ramp-v0", "policy=<run reference>"):
         env.load_state_dict(env.state_dict())
+
+
+def test_a_wrapper_with_state_is_not_restored_and_one_without_is():
+    plain, stacked = (GymEnv(GymEnvCfg(id=id, num_envs=2), seed=0) for id in ("Flat-v0", "Stacked-v0"))
+    assert plain.restores(plain.state_dict()) and not stacked.restores(stacked.state_dict())
+    assert not stacked.restores(plain.state_dict()), "as an older version saved it"
+    with raises_naming(CheckpointError, "Stacked-v0", "wrappers"):
+        stacked.load_state_dict(plain.state_dict())
 
 
 @pytest.mark.parametrize(

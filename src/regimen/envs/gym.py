@@ -199,13 +199,19 @@ class GymEnv:
 
     def state_dict(self) -> StateDict:
         """Return the full state; `envs` is None for a task whose state cannot be read."""
-        states: list[EnvState | None] = [state_of(env) for env in self.vector.envs]
-        inner = None if None in states else [state.read() for state in states if state is not None]
+        states = self._states()
+        inner = None if states is None else [state.read() for state in states]
         return {"age": self.age.clone(), "generator": self.generator.get_state(), "envs": inner}
+
+    def _states(self) -> list[EnvState] | None:
+        """Return what reads and writes the states of the copies; None for a task whose state may be incomplete."""
+        states = [state_of(env) for env in self.vector.envs]
+        complete = [state for state in states if state is not None]
+        return complete if len(complete) == len(states) else None
 
     def restores(self, state: StateDict) -> bool:
         """Return whether `load_state_dict` can restore a state."""
-        return state["envs"] is not None
+        return state["envs"] is not None and self._states() is not None
 
     def restart(self, state: StateDict) -> Obs:
         """Begin new episodes at random times, with the generator of a state; return the observations.
@@ -224,16 +230,16 @@ class GymEnv:
         Raises:
             CheckpointError: the state of the task cannot be restored.
         """
-        if state["envs"] is None:
+        writers = self._states()
+        if state["envs"] is None or writers is None:
             raise CheckpointError(
-                f"{self.cfg.id} cannot be resumed: only Gymnasium's classic control and MuJoCo tasks "
-                "have a state that is complete. Start a new run from the policy: policy=<run reference>."
+                f"{self.cfg.id} cannot be resumed: only Gymnasium's classic control and MuJoCo tasks, without wrappers "
+                "that may hold state, have a state that is complete. Start a new run from the policy: "
+                "policy=<run reference>."
             )
         self.age = state["age"].clone()
         self.generator.set_state(state["generator"])
-        for env, inner in zip(self.vector.envs, state["envs"], strict=True):
-            writer = state_of(env)
-            assert writer is not None
+        for writer, inner in zip(writers, state["envs"], strict=True):
             writer.write(inner)
 
     def render(self) -> np.ndarray:
@@ -296,8 +302,16 @@ LAGGING = ("xpos", "xquat", "xmat", "xipos", "subtree_com", "cinert", "cvel", "c
 """Fields of MuJoCo's data that a task may read before its next step, computed in the last one."""
 
 
+STATELESS = (
+    *("OrderEnforcing", "PassiveEnvChecker"),
+    *("FilterObservation", "FlattenObservation", "ReshapeObservation", "RescaleObservation", "DtypeObservation"),
+    *("DiscretizeObservation", "ClipAction", "RescaleAction", "DiscretizeAction", "ClipReward"),
+)
+"""Wrappers of `gymnasium.wrappers` that keep nothing on which later observations, rewards or ends depend."""
+
+
 class EnvState:
-    """Reads and writes the state of an environment that keeps it in arrays and numbers."""
+    """Reads and writes the state of an environment that keeps it in arrays and numbers, and in tuples of them."""
 
     def __init__(self, env: Any) -> None:
         """Take an environment without its wrappers."""
@@ -305,7 +319,7 @@ class EnvState:
 
     def read(self) -> StateDict:
         """Return the state as tensors and plain values."""
-        held = {k: v for k, v in vars(self.env).items() if isinstance(v, (*PLAIN, np.ndarray, np.generic))}
+        held = {k: v for k, v in vars(self.env).items() if _is_plain(v)}
         return {"attributes": {k: _pack(v) for k, v in held.items()}, "random": self.env.np_random.bit_generator.state}
 
     def write(self, state: StateDict) -> None:
@@ -342,17 +356,31 @@ class MujocoState(EnvState):
 def state_of(env: Any) -> EnvState | None:
     """Return the reader and writer of the state of `env`; None where the state may be incomplete."""
     inner = env.unwrapped
+    while env is not inner:
+        if not (type(env).__module__.startswith("gymnasium.wrappers.") and type(env).__name__ in STATELESS):
+            return None
+        env = env.env
     module = type(inner).__module__
     if module.startswith("gymnasium.envs.classic_control."):
         return EnvState(inner)
     return MujocoState(inner) if module.startswith("gymnasium.envs.mujoco.") else None
 
 
+def _is_plain(value: Any) -> bool:
+    if type(value) in (tuple, list):
+        return all(_is_plain(v) for v in value)
+    return isinstance(value, (*PLAIN, np.ndarray, np.generic))
+
+
 def _pack(value: Any) -> Any:
-    """Return an array as a new tensor, for a checkpoint."""
+    """Return arrays, also in a tuple or list, as new tensors, for a checkpoint."""
+    if isinstance(value, tuple | list):
+        return type(value)(_pack(v) for v in value)
     return torch.tensor(value) if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _unpack(value: Any) -> Any:
-    """Return a new array, or a numpy scalar for a tensor without dimensions."""
+    """Return the inverse of `_pack`: new arrays, and a numpy scalar for a tensor without dimensions."""
+    if isinstance(value, tuple | list):
+        return type(value)(_unpack(v) for v in value)
     return value.numpy().copy()[()] if isinstance(value, torch.Tensor) else value
