@@ -50,6 +50,7 @@ def test_switched_off_it_changes_nothing() -> None:
         (0.0, 1.2, ENV, ("domain_randomization.mass_range_min=0",)),
         (1.3, 1.2, ENV, ("domain_randomization.mass_range_min=1.3", "mass_range_max=1.2")),
         (0.5, 1.2, ENV, ("domain_randomization.mass_range_min=0.5", "go2", "0.590")),
+        (0.8, 1.2, {"robot": "reach_arm"}, ("domain_randomization.enabled=true", "reach_arm", "body_mass")),
         (0.8, 1.2, {"num_envs": 4}, ("domain_randomization.enabled=true", "robot")),
     ],
 )

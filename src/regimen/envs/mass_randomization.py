@@ -48,7 +48,11 @@ class MassRangeCfg:
             return [f"domain_randomization.mass_range_min={low:g}: expected above 0, at most mass_range_max={high:g}."]
         if not env.get("robot"):
             return ["domain_randomization.enabled=true: this task has no robot whose mass could differ. Take it away."]
-        lowest = _lightest(load(env["robot"]))
+        robot = load(env["robot"])
+        if not robot.floating_base:
+            line = f"domain_randomization.enabled=true: the base of {env['robot']} is fixed, so its mass has no effect."
+            return [f"{line} Take it away, or add an event `randomize` with quantity: body_mass of the links."]
+        lowest = _lightest(robot)
         if low < lowest:
             line = f"domain_randomization.mass_range_min={low:g}: the base of {env['robot']} takes the difference, and"
             return [f"{line} cannot be that light; expected {lowest:.3f} or more."]
