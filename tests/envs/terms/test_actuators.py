@@ -61,6 +61,19 @@ def physics_steps(world: Any, targets: torch.Tensor, steps: int) -> list[tuple[t
     return found
 
 
+class Elsewhere(torch.Tensor):
+    """Values of a simulator on another device, of which the CPU has the numbers."""
+
+    device = torch.device("meta")
+
+
+def test_nominal_values_are_on_the_device_of_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = arm(func="ideal_pd").world
+    nominal = world.sim.nominal
+    monkeypatch.setattr(world.sim, "nominal", lambda quantity: nominal(quantity).as_subclass(Elsewhere))
+    assert world.nominal("stiffness").device.type == "meta" and world.nominal("motor_strength").device.type == "meta"
+
+
 def test_at_a_small_physics_step_an_ideal_pd_moves_as_the_servo_of_mujoco() -> None:
     """The servo integrates its damping implicitly, the model does not: the difference falls with the step."""
     targets = torch.tensor([GO2.default_joint_pos]) + 0.2 * torch.sin(torch.arange(12.0))

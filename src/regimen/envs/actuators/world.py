@@ -288,7 +288,8 @@ class RandomizedActuatedWorld(ActuatedWorld):
             if _has(part, quantity):
                 own = own or part.nominal[quantity].tolist()
                 of_sim |= dict(zip(part.group.joints, own, strict=True))
-        return torch.tensor([of_sim[name] for name in self.names_of(quantity)], dtype=values.dtype)
+        own_values = [of_sim[name] for name in self.names_of(quantity)]
+        return torch.tensor(own_values, dtype=values.dtype, device=values.device)
 
     def set_quantity(self, quantity: str, env_ids: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> None:
         """Set a quantity of the robots `env_ids` (n,): the columns (k,) of `names_of` to values (n, k) float64."""
@@ -300,7 +301,7 @@ class RandomizedActuatedWorld(ActuatedWorld):
         chosen = [names[column] for column in columns.tolist()]
         servos = [at for at, name in enumerate(chosen) if name not in self.sim.torque_joints]
         if servos:
-            own = torch.tensor([of_sim.index(chosen[at]) for at in servos])
+            own = torch.tensor([of_sim.index(chosen[at]) for at in servos], device=values.device)
             sim.set_quantity(quantity, env_ids, own, values[:, servos])
         for part in self._parts:
             at = [place for place, name in enumerate(chosen) if name in part.group.joints]
