@@ -30,6 +30,12 @@ AXES = RANGES | {
 }
 """The same of all events whose axes are checked."""
 
+AT_INTERVALS = {
+    "apply_wrench": "a wrench begins at random times",
+    "push_by_setting_velocity": "a reset sets the velocity after its events, and the push has no effect",
+}
+"""Event that fires within episodes only -> why."""
+
 
 def check_randomization(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
     """Yield a problem for each unknown word, wrong range, second joint fault, and simulator that cannot."""
@@ -54,7 +60,10 @@ def check_randomization(composed: ComposedConfig, context: PreflightContext) -> 
                 path, f"sim={sim} cannot {what} of single robots: choose sim=mujoco or mujoco_warp, or {path}=null."
             )
         yield from _word_problems(params, path) if func == "randomize" else ()
-        yield from _wrench_problems(event, path) if func == "apply_wrench" else ()
+        if func in AT_INTERVALS and event.get("mode") in ("startup", "reset"):
+            message = f"`{path}.mode={event['mode']}`: {AT_INTERVALS[func]}: set {path}.mode=interval."
+            yield Problem(f"{path}.mode", message)
+        yield from _wrench_problems(params, path) if func == "apply_wrench" else ()
         yield from _axis_problems(func, params, f"{path}.params")
     for name, term in _used(env.get("curriculum")).items():
         if term.get("func") == "AutomaticRange":
@@ -80,12 +89,8 @@ def _word_problems(params: PlainSection, path: str) -> Iterator[Problem]:
         yield Problem(f"{path}.operation", message)
 
 
-def _wrench_problems(event: PlainSection, path: str) -> Iterator[Problem]:
-    """Yield a problem for an `apply_wrench` that is not at intervals, without a force, or without a time."""
-    params = event.get("params") or {}
-    if event.get("mode") != "interval":
-        message = f"`{path}.mode={event.get('mode')}`: a wrench begins at random times: set {path}.mode=interval."
-        yield Problem(f"{path}.mode", message)
+def _wrench_problems(params: PlainSection, path: str) -> Iterator[Problem]:
+    """Yield a problem for an `apply_wrench` without a force, or without a time."""
     if not params.get("force") and not params.get("torque"):
         yield Problem(
             f"{path}.params.force", f"`{path}.params` has neither force nor torque: give one, {{x: [-50, 50]}}."
@@ -124,7 +129,7 @@ def _curriculum_problems(params: PlainSection, env: PlainSection, path: str) -> 
     if name is not None and event is None:
         yield Problem(f"{path}.event", f"`{path}.event={name}`: {did_you_mean(str(name), events)}")
     if event is not None:
-        if event.get("mode") == "startup":
+        if event.get("mode") == "startup" and event["func"] not in AT_INTERVALS:
             message = f"`{path}.event={name}` draws once, at the startup: set env.events.{name}.mode=reset."
             yield Problem(f"{path}.event", message)
         accepted = RANGES[str(event["func"])]

@@ -129,6 +129,8 @@ def test_it_is_restored_while_it_acts() -> None:
         ("env.events.push.params.force=null", ["env.events.push.params.force"]),
         ("env.events.push.params.duration_s=[0.0, 0.1]", ["env.events.push.params.duration_s"]),
         ("sim=genesis", ["genesis", "mujoco", "env.events.push=null"]),
+        ("env.events.push_robot.mode=reset", ["env.events.push_robot.mode", "interval"]),
+        ("env.events.push_robot.mode=startup", ["env.events.push_robot.mode", "interval"]),
     ],
 )
 def test_bad_settings_are_refused_before_the_start(tmp_path: Path, change: str, names: list[str]) -> None:
@@ -147,3 +149,5 @@ def test_unknown_bodies_and_axes_are_named() -> None:
         go2(push=wrench(force={"w": [0.0, 1.0]}))
     with raises_naming(ConfigError, "apply_wrench", "interval"):
         go2(push=wrench() | {"mode": "startup"})
+    with raises_naming(ConfigError, "push_by_setting_velocity", "interval"):
+        go2(push={"func": "push_by_setting_velocity", "mode": "reset", "params": {"velocity_range": {"x": [2.0, 2.0]}}})

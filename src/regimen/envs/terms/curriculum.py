@@ -174,7 +174,8 @@ class AutomaticRange:
 
         Args:
             env: the task.
-            event: name of a `randomize`, `apply_wrench` or `push_by_setting_velocity` with mode `reset` or `interval`.
+            event: name of a `randomize` with mode `reset` or `interval`, an `apply_wrench` or a
+                `push_by_setting_velocity`.
             final: parameters of the event with its last ranges, such as `{between: [0.5, 1.5]}`.
             metric: result of an episode: `episode_length`, its share of the longest one; `rewards.<name>`, the mean of
                 a reward, as `Episode_Reward/<name>` is logged; `terminations.<name>`, the share of episodes that it

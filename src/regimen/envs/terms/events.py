@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -168,11 +168,15 @@ def randomize_actuator_gains(
 
 
 class push_by_setting_velocity:  # noqa: N801 - as in Isaac Lab
-    """Push the base: add draws from `velocity_range` (m/s, rad/s) to its velocity.
+    """Push the base: add draws from `velocity_range` (m/s, rad/s) to its velocity, within an episode.
+
+    The velocity with which an episode starts is that of `reset_root_state_uniform`.
 
     Attributes:
         ranges: (6, 2) limits of x y z in m/s and roll pitch yaw in rad/s.
     """
+
+    MODES: ClassVar[tuple[str, ...]] = ("interval",)
 
     def __init__(self, env: TermEnv, velocity_range: dict[str, tuple[float, float]]) -> None:
         """Read the ranges.
