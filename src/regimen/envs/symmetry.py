@@ -20,6 +20,7 @@ from regimen.envs.term_binding import find_term
 from regimen.envs.term_env import MirroredCommand
 from regimen.envs.terrain.ray_pattern import PATTERNS, pattern_of
 from regimen.envs.terrain.scan_grid import ScanGrid
+from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import ObservationGroupCfg, ObservationTermCfg
@@ -36,8 +37,9 @@ def mirrors(kind: str) -> Callable[[Term], Term]:
     """Declare the kind of an observation term, which determines its mirror image.
 
     Args:
-        kind: `vector` (x, y, z in the base frame), `axial` (the same of an angular velocity), `joints` (one value for
-            each of its joints), `action` (one for each joint that acts), `command` (the value of the one it names),
+        kind: `vector` (x, y, z in the base frame), `mounted_vector` (the same, read at the place `offset` of the base;
+            none where it is to one side), `axial` (the same of an angular velocity), `joints` (one value for each of
+            its joints), `action` (one for each joint that acts), `command` (the value of the one it names),
             `scalar` (a height), `scan` (heights on a grid), `depth_image` and `ray_distances` (distances along rays),
             `feet` (one value for each foot), `key_bodies` (positions of the key bodies) or `pose` (root
             position, quaternion, joints and key bodies).
@@ -157,8 +159,11 @@ def _term_image(env: TermEnv, cfg: ObservationTermCfg, joints: list[str], acting
         return _unsigned(ScanGrid.of(cfg.params).mirrored())
     if kind in PATTERNS:
         return _unsigned(pattern_of(kind, cfg.params).mirrored())
+    if kind == "mounted_vector" and _parameter(func, cfg, "offset")[1] != 0.0:
+        return None
     return {
         "vector": ([0, 1, 2], [1.0, -1.0, 1.0]),
+        "mounted_vector": ([0, 1, 2], [1.0, -1.0, 1.0]),
         "axial": ([0, 1, 2], [-1.0, 1.0, -1.0]),
         "scalar": ([0], [1.0]),
         "joints": mirror.joints(joints),
@@ -167,6 +172,20 @@ def _term_image(env: TermEnv, cfg: ObservationTermCfg, joints: list[str], acting
         "key_bodies": _bodies_image(env),
         "pose": _pose_image(env),
     }.get(kind)
+
+
+def _parameter(func: Callable[..., Any], cfg: ObservationTermCfg, name: str) -> Any:
+    """Return a parameter of an observation term, given or its default.
+
+    Raises:
+        ConfigError: the term has no such parameter, on which the image of its kind depends.
+    """
+    parameters = inspect.signature(func).parameters
+    if name not in parameters:
+        kind = func.mirrors  # type: ignore[attr-defined]
+        message = f'The observation term {cfg.func} is declared @mirrors("{kind}") and has no parameter `{name}`.'
+        raise ConfigError(f"{message} Add it, or declare another kind.")
+    return cfg.params.get(name, parameters[name].default)
 
 
 def _unsigned(order: list[int] | None) -> Image | None:

@@ -161,8 +161,15 @@ def test_the_mirror_image_swaps_pixels_rays_and_feet() -> None:
     assert torch.equal(image[:, columns["rays"]], obs[:, columns["rays"]][:, [1, 0, 2]])
     assert torch.equal(image[:, columns["air"]], obs[:, columns["air"]][:, [1, 0, 3, 2]])
     assert torch.equal(image[:, columns["imu"]], obs[:, columns["imu"]] * torch.tensor([1.0, -1.0, 1.0]))
-    beside = {"depth": {"func": "depth_image", "params": {**CAMERA, "offset": [0.3, 0.1, 0.0]}}}
-    assert robot(observations={"policy": {"terms": beside}}).symmetry is None
+
+
+@pytest.mark.parametrize("sensor", [SENSORS["depth"], SENSORS["rays"], SENSORS["imu"]])
+def test_a_sensor_at_one_side_has_no_mirror_image(sensor: dict[str, Any]) -> None:
+    def at(y: float) -> ManagerEnv:
+        params = {**sensor.get("params", {}), "offset": [0.3, y, 0.0]}
+        return robot(observations={"policy": {"terms": {"sensor": {**sensor, "params": params}}}})
+
+    assert at(0.0).symmetry is not None and at(0.1).symmetry is None
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ class depth_image:  # noqa: N801 - as the other terms
         return (self._rays.distances() * self._cosine).clamp_max_(self.max_distance)
 
 
-@mirrors("vector")
+@mirrors("mounted_vector")
 class imu_acceleration:  # noqa: N801 - as the other terms
     """Reading of an accelerometer that is fixed to the base: acceleration minus gravity in its frame, (N, 3) m/s².
 
