@@ -93,6 +93,8 @@ def test_missing_values_of_a_scan_change_in_each_step_and_are_restored() -> None
     other = rough(4, observations={"policy": {"terms": term}})
     other.load_state_dict(saved)
     assert torch.equal(scan(other), scan(env))
+    first, again = (e.reset(seed=0)["policy"] for e in (env, rough(4, observations={"policy": {"terms": term}})))
+    assert torch.equal(first, again), "a seeded reset draws them anew"
 
 
 def test_the_mirror_image_of_a_scan_swaps_left_and_right() -> None:

@@ -142,8 +142,8 @@ class height_scan:  # noqa: N801 - a term is named as in Isaac Lab
             raise ConfigError(f"height_scan: {'; '.join(problems)}.")
         self.env, self.offset, self.drop_out = env, offset, drop_out
         self.x, self.y = torch.tensor(grid.places(), device=env.device).unbind(1)
-        self._missing: torch.Tensor | None = None
-        self.step()
+        none = torch.zeros(env.num_envs, len(self.x), dtype=torch.bool, device=env.device)
+        self._missing = none if drop_out > 0.0 else None
 
     def __call__(self) -> torch.Tensor:
         """Return (N, P)."""
@@ -163,8 +163,13 @@ class height_scan:  # noqa: N801 - a term is named as in Isaac Lab
 
     def step(self) -> None:
         """Draw which values are missing; nothing is drawn without `drop_out`."""
-        if self.drop_out > 0.0:
-            self._missing = self.env.rand(self.env.num_envs, len(self.x)) < self.drop_out
+        if self._missing is not None:
+            self._missing = self.env.rand(*self._missing.shape) < self.drop_out
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Draw which values are missing at the start of the episodes of `env_ids` (n,)."""
+        if self._missing is not None:
+            self._missing[env_ids] = self.env.rand(len(env_ids), len(self.x)) < self.drop_out
 
 
 @mirrors("key_bodies")
