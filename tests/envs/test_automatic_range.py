@@ -43,7 +43,9 @@ def go2(num_envs: int = 4, events: dict[str, Any] = EVENTS, **changes: Any) -> M
 def end(env: ManagerEnv, length: float, ids: tuple[int, ...] = (0, 1, 2, 3)) -> float:
     """The level that is logged when episodes end after a share of their longest time."""
     env.episode_length[:] = int(length * env.max_episode_length)
-    return env.curriculum.step(torch.tensor(ids))["Curriculum/wide"]
+    level = env.curriculum.step(torch.tensor(ids))["Curriculum/wide"]
+    env.curriculum.reset(torch.tensor(ids))
+    return level
 
 
 def ranges(env: ManagerEnv, event: str = "mass") -> list[list[float]]:

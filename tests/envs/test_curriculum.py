@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,30 @@ def test_the_mean_length_is_that_of_about_as_many_episodes_as_there_are_envs():
     assert env.curriculum.terms["penalties"].length == pytest.approx(0.25)
     env.curriculum.step(torch.tensor([1, 2]))
     assert env.curriculum.terms["penalties"].length == pytest.approx(0.25 + 0.5 * 0.75)
+
+
+class Steps:
+    """A curriculum term with a memory: control steps since the reset of each env."""
+
+    def __init__(self, env):
+        self.steps = torch.zeros(env.num_envs)
+
+    def __call__(self, env_ids):
+        self.steps += 1
+        return self.steps.max()
+
+    def reset(self, env_ids):
+        self.steps[env_ids] = 0
+
+
+def test_a_term_with_a_memory_is_reset_where_episodes_begin(monkeypatch):
+    monkeypatch.setitem(sys.modules, "test_curriculum", sys.modules[__name__])
+    env = make_env("reach", 2, episode_length_s=0.2, curriculum={"own": {"func": "test_curriculum:Steps"}})
+    env.reset(seed=0)
+    env.episode_length[0] = 1
+    steps = env.curriculum.terms["own"]
+    told = [env.step(torch.zeros(2, 2))[-1]["log"].get("Curriculum/own") for _ in range(env.max_episode_length)]
+    assert told[-2:] == [env.max_episode_length - 1, env.max_episode_length] and steps.steps.tolist() == [1, 0]
 
 
 def test_a_weight_changes_after_so_many_steps_and_a_seeded_reset_begins_anew():

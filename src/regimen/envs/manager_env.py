@@ -225,7 +225,8 @@ class ManagerEnv:
             self._past_actions.reset(env_ids)
         self.episode_length[env_ids] = 0
         self.action[env_ids], self.previous_action[env_ids] = 0.0, 0.0
-        for manager in (self.commands, self.rewards, self.terminations, self.metrics, self.observations):
+        managers = (self.commands, self.rewards, self.terminations, self.curriculum, self.metrics, self.observations)
+        for manager in managers:
             manager.reset(env_ids)
         self.state.update(env_ids, self._read(env_ids))
 

@@ -1,6 +1,7 @@
 """Curriculum terms: called after every control step with the envs (n,) whose episodes ended, to change the task.
 
-Their return value is logged as `Curriculum/<name>`.
+Their return value is logged as `Curriculum/<name>`. Afterwards these envs are reset, and the terms that have
+`reset(env_ids)` with them.
 """
 
 from __future__ import annotations
@@ -211,11 +212,11 @@ class AutomaticRange:
             raise ConfigError(f"AutomaticRange: no metric `{metric}`. {did_you_mean(metric, names)}")
 
     def restart(self) -> None:
-        """Set the ranges of the task, and empty the buffer; all envs are reset afterwards."""
+        """Set the ranges of the task, and empty the buffer."""
         device = self.env.device
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.count = torch.zeros((), dtype=torch.long, device=device)
-        self.counts = torch.ones(self.env.num_envs, dtype=torch.bool, device=device)
+        self.counts = torch.zeros(self.env.num_envs, dtype=torch.bool, device=device)
         self.set_level(0.0)
 
     def __call__(self, env_ids: torch.Tensor) -> torch.Tensor:
@@ -231,8 +232,11 @@ class AutomaticRange:
             self._set_level((before + full * self._step * (up.double() - down.double())).clamp(0.0, 1.0))
             self.total, self.count = total.masked_fill(full, 0.0), count.masked_fill(full, 0)
             self.counts = self.counts & (self.level == before)
-            self.counts[env_ids] = True  # they are reset next, with draws from the present range
         return self.level
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Count the episodes that begin in `env_ids` (n,), with draws from the present range."""
+        self.counts[env_ids] = True
 
     def _results(self, env_ids: torch.Tensor) -> torch.Tensor:
         """Return the results (n,) of the episodes that end in `env_ids` (n,)."""
