@@ -218,7 +218,9 @@ def test_tasks_that_make_no_sense_are_refused(task, changes, names):
         make_env(task, 2, **changes)
 
 
-def test_a_fixed_command_of_the_wrong_width_is_refused():
+def test_a_command_that_cannot_be_held_at_given_values_is_refused():
     env = make_env("h1_flat", 2)
     with raises_naming(ConfigError, "UniformVelocityCommand", 3, 1):
         env.fix_command("base_velocity", torch.ones(2, 1))
+    with raises_naming(ConfigError, "env.commands.gait", "GaitClock", "fix"):
+        env.fix_command("gait", torch.ones(2, 2))

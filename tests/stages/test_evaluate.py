@@ -247,9 +247,11 @@ def test_problems_are_found_before_anything_starts() -> None:
         ({"command": "goal", "grid": [[]]}, ["env.evaluation.grid", "empty"]),
         ({"command": None, "grid": [[1.0, 0.0]]}, ["env.evaluation.grid", "env.evaluation.command"]),
         ({"command": "off", "grid": [[1.0, 0.0]]}, ["env.evaluation.command", "env.commands.off", "null"]),
+        ({"command": "gait", "grid": [[0.5]]}, ["env.evaluation.command", "gait", "GaitClock", "fix"]),
     ],
 )
 def test_a_grid_that_cannot_be_held_is_refused(evaluation: dict[str, Any], names: list[str]) -> None:
-    task = {"commands": {"goal": {}, "off": None}, "events": {}, "evaluation": evaluation}
+    commands = {"goal": {"func": "UniformPlanarTarget"}, "off": None, "gait": {"func": "GaitClock"}}
+    task = {"commands": commands, "events": {}, "evaluation": evaluation}
     [problem] = EvaluateCfg().problems({"env": task})
     assert_names(problem, *names)

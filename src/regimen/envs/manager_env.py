@@ -351,7 +351,7 @@ class ManagerEnv:
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
         """Hold command `name` at `values` (N, k), for evaluation."""
-        self.commands[name].fix(values)
+        self.commands.fix(name, values)
 
     def fix_event(self, name: str, **values: torch.Tensor) -> None:
         """Hold event `name` at the given values, each (N,), from the next reset of each env on."""

@@ -241,6 +241,20 @@ class CommandManager(Stateful):
             raise ConfigError(f"The task has no command `{name}`. {did_you_mean(name, self.terms)}")
         return self.terms[name]
 
+    def fix(self, name: str, values: torch.Tensor) -> None:
+        """Hold command `name` at `values` (N, k).
+
+        Raises:
+            ConfigError: if the task has no such command, or its term has no `fix`.
+        """
+        term = self[name]
+        if not hasattr(term, "fix"):
+            raise ConfigError(
+                f"env.commands.{name} cannot be held fixed: {type(term).__name__} has no `fix`. "
+                "Give the class `fix(self, values)`, or set env.evaluation.command=null and env.evaluation.grid=[]."
+            )
+        term.fix(values)
+
     def due(self) -> dict[str, torch.Tensor]:
         """Return where a command is drawn again in the coming `step`: name -> (N,) bool."""
         due = {name: term.due() for name, term in self._resampled.items()}

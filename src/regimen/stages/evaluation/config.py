@@ -121,4 +121,21 @@ def grid_problems(evaluation: PlainConfig, commands: PlainConfig) -> list[str]:
         lines.append("env.evaluation.grid has commands, but env.evaluation.command names no command term.")
     if name is not None and name in commands and commands[name] is None:
         lines.append(f"env.evaluation.command is `{name}`, but env.commands.{name} is switched off (null).")
+    if name is not None and _cannot_be_held(commands.get(name)):
+        lines.append(
+            f"env.evaluation.command is `{name}`, but {commands[name]['func']} has no method `fix` to hold it. "
+            "Add it, or name another command, or set env.evaluation.command=null and env.evaluation.grid=[]."
+        )
     return lines
+
+
+def _cannot_be_held(command: PlainConfig | None) -> bool:
+    """Return whether the class of a command term, as far as it can be read, has what a command needs and no `fix`."""
+    from regimen.config import static_types
+
+    func = (command or {}).get("func")
+    with suppress(ConfigError):
+        if func:
+            own = static_types.methods(func if ":" in func else f"regimen.envs.terms.commands:{func}")
+            return {"reset", "step", "metrics"} <= own and "fix" not in own
+    return False
