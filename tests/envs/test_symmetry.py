@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
+from helpers.messages import raises_naming
 from helpers.tasks import make_env
 from regimen.envs.robot_state import RobotState
 from regimen.envs.robots.robot import load
 from regimen.envs.sims.world import WorldState
-from regimen.envs.symmetry import Symmetry
+from regimen.envs.symmetry import Symmetry, mirrors
+from regimen.system.errors import ConfigError
 
 TASKS = ("k1_walk", "h1_flat", "go2_flat")
 QUIET = {"observation_noise": False, "events": {"physics_material": None, "add_base_mass": None, "push_robot": None}}
@@ -135,6 +138,18 @@ def test_without_a_declaration_there_is_no_mirror_image():
 )
 def test_what_has_no_mirror_image_leaves_the_task_without_one(changes):
     assert make_env("k1_walk", 2, **changes).symmetry is None
+
+
+@mirrors("command")
+def nameless(env):
+    return env.commands["base_velocity"].value
+
+
+def test_a_term_without_the_parameter_of_its_kind_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "test_symmetry", sys.modules[__name__])
+    terms = {"own": {"func": "test_symmetry:nameless"}}
+    with raises_naming(ConfigError, "test_symmetry:nameless", '@mirrors("command")', "`command`"):
+        make_env("go2_flat", 2, observations={"policy": {"terms": terms}})
 
 
 def test_a_pose_or_an_action_with_two_sides_leaves_the_task_without_one():

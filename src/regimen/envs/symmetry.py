@@ -151,8 +151,7 @@ def _term_image(env: TermEnv, cfg: ObservationTermCfg, joints: list[str], acting
     assert mirror is not None
     kind: str = getattr(func, "mirrors", "")
     if kind == "command":
-        default = inspect.signature(func).parameters["command"].default
-        command = env.commands[cfg.params.get("command", default)]
+        command = env.commands[_parameter(func, cfg, "command")]
         image: Image | None = command.image() if isinstance(command, MirroredCommand) else None
         return image
     if kind == "scan":
