@@ -13,12 +13,14 @@ import regimen
 from helpers.messages import assert_names, missing_names, raises_naming
 from regimen.cli import main
 from regimen.config.compose import compose
+from regimen.envs.robots.robot import load, match
 from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 WALKER = ROOT / "pretrained" / "h1_flat" / "policy.pt"
+LEG_JOINTS = match(load("h1").joints, ".*_(hip_yaw|hip_roll|hip_pitch|knee)")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def detector(tmp_path_factory) -> Path:
 
     path = tmp_path_factory.mktemp("detector") / "detector.pt"
     io = make_env("h1_failure", 1).io.to_dict()
-    known = {"classes": ["healthy"], "group": "discriminator", "network": {"w": torch.zeros(1)}}
+    known = {"classes": ["healthy", *LEG_JOINTS], "group": "discriminator", "network": {"w": torch.zeros(1)}}
     checkpoint.save(path, {"agent": asdict(FailureGruCfg()), "io": io, "detector": known, "format": checkpoint.FORMAT})
     return path
 
@@ -85,6 +87,25 @@ def test_a_detector_must_fit_the_task_by_the_group_that_it_reads(tmp_path, detec
     told = refusal(tmp_path, *start, "env.observations.discriminator.terms.joint_effort.scale=0.5")
     assert_names(told, f"estimator={detector}", "task=h1_failure")
     assert_names(line_naming(told, "discriminator.joint_effort"), "scale", "detector 1.0", "env 0.5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["stage=evaluate", "agent=failure_gru"], "env.events.change_joint_torque.params.joints"),
+        (["stage=train"], "env.estimate.joints"),
+    ],
+)
+def test_a_detector_must_distinguish_the_joints_that_fail_in_the_task(tmp_path, detector, arguments, key):
+    start = ["task=h1_failure", *arguments, f"policy={WALKER}", f"estimator={detector}"]
+    preflight(compose(start, [ROOT / "conf"]), tmp_path)
+    line = line_naming(refusal(tmp_path, *start, f"{key}=[.*_knee]"), key, *LEG_JOINTS)
+    assert_names(line, "healthy, left_knee, right_knee")
+
+
+def test_a_detector_is_not_evaluated_without_faults(tmp_path, detector):
+    start = ["task=h1_failure", "stage=evaluate", "agent=failure_gru", f"policy={WALKER}", f"estimator={detector}"]
+    assert_names(refusal(tmp_path, *start, "env.events.change_joint_torque=null"), "env.evaluation.faults")
 
 
 def test_a_policy_that_is_told_of_faults_says_how_to_tell_it(tmp_path):

@@ -18,7 +18,16 @@ from regimen.config.validation import Checker, Problem
 from regimen.config.yaml_io import PlainSection, flatten, read_yaml
 from regimen.envs.actuators.settings import robot_with
 from regimen.envs.encoded_images.description import EncoderDescription, reads_features
-from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE, resolve_mode, with_estimate
+from regimen.envs.fault_estimate.columns import (
+    NO_FAULTS,
+    PROBABILITY,
+    SINCE,
+    affected_joints,
+    class_difference,
+    keys_of_faults,
+    resolve_mode,
+    with_estimate,
+)
 from regimen.envs.low_level.description import commanding_io
 from regimen.envs.robots.robot import Robot, match
 from regimen.envs.vec_env import ActionSpec, IOSpec
@@ -609,4 +618,18 @@ def _compare_detector(path: Path, composed: ComposedConfig, robot: Robot) -> lis
         return [f"estimator={path} is a policy, not a detector. To train a detector: stage=distill agent=failure_gru."]
     lines = mismatches(bundle["io"], composed.config, robot, groups=(bundle["detector"]["group"],))
     lines = [line.replace(": policy ", ": detector ").replace("only the policy", "only the detector") for line in lines]
+    lines += _class_differences(bundle["detector"]["classes"], composed, robot)
     return ["\n  ".join([f"estimator={path} does not fit task={composed.choices['task']}:", *lines])] if lines else []
+
+
+def _class_differences(classes: list[str], composed: ComposedConfig, robot: Robot) -> list[str]:
+    """Return a line if a detector has other classes than the joints that fail where it is evaluated, or observed."""
+    config, env = composed.config, composed.config.env
+    if composed.choices["stage"] == "evaluate" and getattr(config.agent, "WATCHES", False):
+        joints, keys = affected_joints(env, robot.joints), keys_of_faults(env)
+        told = class_difference(classes, joints, keys) if joints else NO_FAULTS
+    elif resolve_mode(env.estimate, config.estimator) == "classifier":
+        told = class_difference(classes, match(robot.joints, *env.estimate.joints), "env.estimate.joints")
+    else:
+        told = None
+    return [told] if told else []

@@ -16,7 +16,8 @@ from regimen.agents.failure_detector.metrics import Predictions, judge, make_pre
 from regimen.agents.policy_file import load_bundle
 from regimen.config.targets import resolve
 from regimen.envs import open_env
-from regimen.envs.fault_estimate.wrapper import fault_joints, robot_joints
+from regimen.envs.fault_estimate.columns import NO_FAULTS, PROBABILITY, keys_of_faults
+from regimen.envs.fault_estimate.wrapper import fault_joints, require_classes, robot_joints
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import ConfigError
@@ -43,6 +44,7 @@ def evaluate(run: Run, config: Config, cfg: EvaluateCfg) -> None:
 
     Raises:
         ConfigError: no estimator is named, or the task has no faults.
+        IOMismatchError: the detector's classes are not the joints that fail in the task.
     """
     started = time.perf_counter()
     if config.estimator is None:
@@ -52,6 +54,7 @@ def evaluate(run: Run, config: Config, cfg: EvaluateCfg) -> None:
     try:
         estimator = resolve(detector["agent"]["_target_"]).load_estimator(detector, env.io, env.device)
         layout = _layout(config, env, detector["detector"]["group"])
+        require_classes(estimator.classes, layout.classes[1:], keys_of_faults(config.env))
         frames, probabilities, verdicts = _DetectorRollout(run, config, env, bundle, estimator, layout).run()
     finally:
         env.close()
@@ -67,7 +70,6 @@ def evaluate(run: Run, config: Config, cfg: EvaluateCfg) -> None:
 
 def _prepared(config: Config, cfg: EvaluateCfg, bundle: PolicyBundle) -> Config:
     """Return the config of the envs; with a fault estimate only if the policy observes it."""
-    from regimen.envs.fault_estimate.columns import PROBABILITY
     from regimen.stages.evaluate import Evaluate
 
     config = Evaluate(cfg).prepare(copy.deepcopy(config))
@@ -79,9 +81,7 @@ def _prepared(config: Config, cfg: EvaluateCfg, bundle: PolicyBundle) -> Config:
 def _layout(config: Config, env: VecEnv, group: str) -> Layout:
     candidates = fault_joints(config, env)
     if not candidates:
-        raise ConfigError(
-            f"task={config.choices.get('task')} has no faults to detect: env.evaluation.faults names no active event."
-        )
+        raise ConfigError(f"task={config.choices.get('task')}: {NO_FAULTS}")
     return Layout.of(env.io, group, robot_joints(config, env), candidates)
 
 

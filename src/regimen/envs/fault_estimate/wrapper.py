@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from regimen.config.targets import resolve
-from regimen.envs.fault_estimate.columns import HEALTHY, SINCE_CLIP_S, with_estimate
+from regimen.envs.fault_estimate.columns import SINCE_CLIP_S, affected_joints, class_difference, with_estimate
 from regimen.envs.fault_estimate.oracle import Oracle
 from regimen.envs.robots.robot import load as load_robot
 from regimen.envs.robots.robot import match
@@ -31,11 +31,7 @@ def robot_joints(config: Config, env: VecEnv) -> list[str]:
 
 def fault_joints(config: Config, env: VecEnv) -> list[str]:
     """Return the joints that the events of `env.evaluation.faults` can affect."""
-    names = robot_joints(config, env)
-    events = [config.env.events.get(name) for name in config.env.evaluation.faults]
-    patterns = [event.params["joints"] for event in events if event is not None and "joints" in event.params]
-    affected = {j for p in patterns for j in match(tuple(names), *([p] if isinstance(p, str) else p))}
-    return [name for name in names if name in affected]
+    return affected_joints(config.env, robot_joints(config, env))
 
 
 SEED_OFFSET = 1_000_003
@@ -87,7 +83,7 @@ class EstimatedEnv(EnvWrapper):
         if isinstance(source, Oracle):
             self._source = _OracleEstimate(source, len(joints), env.step_dt)
         else:
-            _require_classes(source.classes, (HEALTHY, *joints))
+            require_classes(source.classes, joints, "env.estimate.joints")
             self._source = _DetectorEstimate(source)
         self._source.seed(seed + SEED_OFFSET)
         self._healthy = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
@@ -196,12 +192,14 @@ def _class_table(joints: Sequence[str], numbered: Sequence[str]) -> torch.Tensor
     return torch.tensor([1 + joints.index(n) if n in joints else 0 for n in numbered] + [0])
 
 
-def _require_classes(estimated: Sequence[str], wanted: Sequence[str]) -> None:
-    if list(estimated) != list(wanted):
-        raise IOMismatchError(
-            f"The estimator distinguishes {', '.join(estimated)}; env.estimate.joints makes the classes "
-            f"{', '.join(wanted)}. Train a detector on this task, or set env.estimate.joints to its joints."
-        )
+def require_classes(classes: Sequence[str], joints: Sequence[str], keys: str) -> None:
+    """Compare the classes of a detector with those of a task; the arguments are those of `class_difference`.
+
+    Raises:
+        IOMismatchError: they differ, in names or order.
+    """
+    if told := class_difference(classes, joints, keys):
+        raise IOMismatchError(told)
 
 
 def _load_estimator(path: str, env: VecEnv, config: Config) -> Estimator:
