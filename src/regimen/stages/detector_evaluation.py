@@ -103,7 +103,7 @@ class _DetectorRollout:
         self.policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
 
     def run(self) -> tuple[Frames, torch.Tensor, torch.Tensor]:
-        """Return the frames, and the detector's probabilities (N, L, C) and verdicts (N, L).
+        """Return the frames, and the detector's probabilities (N, L, C) and verdicts (N, L), all on the CPU.
 
         Raises:
             StopRequested: a signal asked to stop.
@@ -115,12 +115,12 @@ class _DetectorRollout:
         mask = columns["mask"]
         target = columns["target"].masked_fill(~mask, 0)
         active = saturated_since(self.layout, columns["inputs"], target, columns["limit"]) & mask
-        unit = torch.arange(len(mask), device=mask.device)
+        unit = torch.arange(len(mask))
         frames = Frames(columns["inputs"], target, active, mask, unit, fell)
         return frames, columns["probabilities"], columns["verdict"].masked_fill(~mask, -1)
 
     def _loop(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Return name -> (N, L, …) of observations, labels and outputs, and which envs fell, (N,) bool."""
+        """Return name -> (N, L, …) of observations, labels and outputs, and which envs fell, (N,) bool, on the CPU."""
         env, rows = self.env, _Rows()
         obs, state = env.reset(seed=self.seed), None
         started, running = (torch.ones(env.num_envs, dtype=torch.bool, device=env.device) for _ in range(2))
@@ -142,7 +142,7 @@ class _DetectorRollout:
             if not running.any():
                 break
             self._run.progress(iteration=step + 1, iterations=env.max_episode_length, note="evaluating the detector")
-        return rows.stacked(), fell
+        return rows.stacked(), fell.cpu()
 
 
 class _Rows:
@@ -156,8 +156,8 @@ class _Rows:
             self._rows.setdefault(name, []).append(value)
 
     def stacked(self) -> dict[str, torch.Tensor]:
-        """Return the columns, name -> (N, L, …)."""
-        return {name: torch.stack(parts, dim=1) for name, parts in self._rows.items()}
+        """Return the columns, name -> (N, L, …), on the CPU, where the baselines are."""
+        return {name: torch.stack(parts, dim=1).cpu() for name, parts in self._rows.items()}
 
 
 def _decide(frames: Frames, probabilities: torch.Tensor, decision: DecisionCfg) -> Predictions:
@@ -170,4 +170,4 @@ def _with_verdicts(frames: Frames, probabilities: torch.Tensor, verdicts: torch.
     """Return predictions with the verdicts of the rollout."""
     target = frames.target.to(torch.int8)
     fields = [target, probabilities, verdicts, frames.active, frames.mask, frames.unit, frames.fell]
-    return Predictions(*[value.cpu().numpy() for value in fields])
+    return Predictions(*[value.numpy() for value in fields])
