@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from agents.failure_detector.broken_joints import LIMIT, SWING
+from helpers.episode_files import CANDIDATES
 from helpers.messages import raises_naming
 from regimen.agents.failure_detector.agent import FailureGruCfg
 from regimen.agents.failure_detector.baselines import FRAME_HIDDEN
@@ -158,7 +159,7 @@ def save_inputs(folder: Path, classes: list[str]) -> tuple[str, str]:
     return str(folder / "policy.pt"), str(folder / "detector.pt")
 
 
-def evaluate(folder: Path, env: SwingEnvCfg | None = None, classes: tuple[str, ...] = ("hip", "knee")) -> dict[str, Any]:
+def evaluate(folder: Path, env: SwingEnvCfg | None = None, classes: tuple[str, ...] = CANDIDATES) -> dict[str, Any]:
     policy, estimator = save_inputs(folder, ["healthy", *classes])
     cfg = EvaluateCfg(envs_per_command=6, bootstrap=20)
     config = Config(env=env or SwingEnvCfg(), agent=FailureGruCfg(), stage=cfg, policy=policy, estimator=estimator)

@@ -58,8 +58,20 @@ def test_alarms_count_verdicts_raised_while_healthy_once_each():
     found = events(traces([[0] * 6, [0, 0, 0, 1, 1, 1]], [[-1, 2, 2, 2, 1, 1], [-1, 1, 1, 1, 1, 1]]))
     assert found.alarms.tolist() == [2, 1], "the revision is another one"
     assert found.healthy.tolist() == [6, 3]
-    assert found.delay.tolist() == [-1, 1], "what stood already names the joint at once"
-    assert found.wrong.tolist() == [False, False]
+
+
+def test_a_verdict_that_stood_before_the_fault_is_no_detection():
+    target = [[0, 0, 0, 1, 1, 1]] * 4
+    early, other, revised, late = [-1, 1, 1, 1, 1, 1], [-1, 2, 2, 2, 2, 2], [-1, -1, 2, 2, 2, 1], [-1] * 4 + [1, 1]
+    found = events(traces(target, [early, other, revised, late]))
+    assert found.alarmed_before.tolist() == [True, False, False, False]
+    assert found.delay.tolist() == [-1, -1, 3, 2]
+    assert found.wrong.tolist() == [False, True, True, False]
+    figures = rates(found, DT)
+    assert [float(figures[k]) for k in ("detected", "alarmed_before", "wrong_joint")] == [0.5, 0.25, 0.5]
+    assert delay_quantile(found, 0.3) == 2.0 and np.isinf(delay_quantile(found, 0.9)), "one is censored after 3 steps"
+    fallen = events(traces(target[:2], [early, other], fell=[True, True]))
+    assert fallen.fell.tolist() == [False, True], "a joint that is named already is not a fall without a verdict"
 
 
 def test_false_alarms_are_per_hour_of_healthy_walking():

@@ -92,9 +92,11 @@ class Events:
 
     Attributes:
         joint: (E,) class of the fault, 0 where none began.
-        delay: (E,) steps from the fault's first step to the verdict that names its joint; -1 without one.
+        alarmed_before: (E,) bool, a verdict that named the joint stood before the fault began: no detection.
+        delay: (E,) steps from the fault's first step to the verdict that names its joint; -1 without one, and where
+            `alarmed_before`.
         at_risk: (E,) steps after the onset that were recorded; infinite where the robot fell: it will not come back.
-        wrong: (E,) bool, the first verdict after the onset named another joint.
+        wrong: (E,) bool, the verdict that stood before the fault, or the first one after it, named another joint.
         fell: (E,) bool, the robot fell after the onset before the joint was named.
         alarms: (E,) verdicts raised while healthy.
         healthy: (E,) healthy frames.
@@ -102,6 +104,7 @@ class Events:
     """
 
     joint: np.ndarray
+    alarmed_before: np.ndarray
     delay: np.ndarray
     at_risk: np.ndarray
     wrong: np.ndarray
@@ -114,27 +117,31 @@ class Events:
 def events(predictions: Predictions) -> Events:
     """Return the events of predictions.
 
-    The fault's first step is the one before the first faulty observation, so the least delay possible is 1.
+    The fault's first step is the one before the first faulty observation, so the least delay possible is 1. A verdict
+    that stands before is a false alarm. If it names the joint by chance, the fault is neither detected nor missed.
     """
     rows, onset, length = np.arange(len(predictions.target)), predictions.onset, predictions.length
     faulty = onset >= 0
     joint = np.where(faulty, predictions.target[rows, onset.clip(0)], 0)
     after = predictions.mask & faulty[:, None] & (np.arange(predictions.mask.shape[1]) >= onset[:, None])
+    stood = np.where(onset > 0, predictions.verdict[rows, (onset - 1).clip(0)], -1)
+    alarmed_before = faulty & (stood == joint)
     named = after & (predictions.verdict == joint[:, None])
-    detected = named.any(1)
+    detected = named.any(1) & ~alarmed_before
     delay = np.where(detected, named.argmax(1) - onset + 1, -1)
     before = np.concatenate((np.full_like(predictions.verdict[:, :1], -1), predictions.verdict[:, :-1]), axis=1)
     raised = predictions.mask & (predictions.verdict > 0) & (predictions.verdict != before)
     first = raised & after
-    wrong = first.any(1) & (predictions.verdict[rows, first.argmax(1)] != joint)
+    heard = np.where(stood > 0, stood, np.where(first.any(1), predictions.verdict[rows, first.argmax(1)], joint))
     healthy = predictions.mask & (predictions.target == 0)
     lost = faulty & predictions.fell
     return Events(
         joint=joint,
+        alarmed_before=alarmed_before,
         delay=delay,
         at_risk=np.where(lost, np.inf, length - onset.clip(0)),
-        wrong=wrong,
-        fell=lost & ~detected,
+        wrong=faulty & (heard != joint),
+        fell=lost & ~detected & ~alarmed_before,
         alarms=(raised & healthy).sum(1),
         healthy=healthy.sum(1),
         unit=predictions.unit,
@@ -145,7 +152,7 @@ def delay_quantile(detections: Events, share: float, weights: np.ndarray | None 
     """Return the delay in steps within which `share` of the faults are named; infinite if fewer ever are.
 
     The estimate of Kaplan and Meier (1958): a fault that the recording left before it was named is censored there; one
-    that felled the robot before it was named is never named.
+    that felled the robot before it was named is never named. One whose joint was named before it began is left out.
 
     Args:
         detections: the events.
@@ -155,7 +162,7 @@ def delay_quantile(detections: Events, share: float, weights: np.ndarray | None 
     Returns:
         (R,) or, without weights, a scalar.
     """
-    chosen = detections.joint > 0
+    chosen = (detections.joint > 0) & ~detections.alarmed_before
     times = np.where(detections.delay >= 0, detections.delay, detections.at_risk)[chosen]
     # Where times are equal, those named come before those censored.
     order = np.lexsort((detections.delay[chosen] < 0, times))
@@ -183,6 +190,7 @@ def rates(detections: Events, step_dt: float, weights: np.ndarray | None = None)
         faults = (counted * faulty).sum(-1)
         of_faults = {
             "detected": (counted * (detections.delay >= 0)).sum(-1) / faults,
+            "alarmed_before": (counted * detections.alarmed_before).sum(-1) / faults,
             "wrong_joint": (counted * detections.wrong).sum(-1) / faults,
             "fell_first": (counted * detections.fell).sum(-1) / faults,
         }
@@ -194,6 +202,9 @@ def rates(detections: Events, step_dt: float, weights: np.ndarray | None = None)
     }
     return of_faults | {"false_alarms_per_hour": alarms} | delays
 
+
+EVENTS_BY_JOINT = ("detected", "alarmed_before", "wrong_joint", "fell_first", "delay_steps")
+"""Figures by event that each joint has of its own."""
 
 BINS = 15
 """Of the confidence, for the calibration error."""
@@ -284,7 +295,7 @@ class Verdicts:
         classes: names of the classes.
         counts: (C, C) frames, rows the label, columns the prediction.
         figures: name -> value with its 95 % interval.
-        joints: joint -> precision, recall, F1, frames, faults, detected, delay_steps; of those that failed.
+        joints: joint -> precision, recall, F1, frames, faults, and `EVENTS_BY_JOINT`; of those that failed.
         calibration: of the probabilities.
         delays: (D,) steps of the detected faults.
     """
@@ -366,6 +377,6 @@ def _joints(
             continue
         own = rates(Events(**{k: v[detections.joint == number] for k, v in vars(detections).items()}), step_dt)
         shares_ = {k: _known(float(v[number])) for k, v in scores.items()}
-        events_ = {k: _known(float(own[k])) for k in ("detected", "wrong_joint", "fell_first", "delay_steps")}
+        events_ = {k: _known(float(own[k])) for k in EVENTS_BY_JOINT}
         table[name] = {"frames": float(counts[number].sum()), "faults": float(faults), **shares_, **events_}
     return table

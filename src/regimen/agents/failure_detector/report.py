@@ -142,7 +142,7 @@ def _draw_training(out: Path, history: list[dict[str, float]]) -> None:
 
 HEADLINE = ("macro_f1", "delay_steps", "false_alarms_per_hour")
 SHOWN = (
-    "macro_f1", "accuracy", "balanced_accuracy", "delay_steps", "detected", "wrong_joint", "fell_first",
+    "macro_f1", "accuracy", "delay_steps", "detected", "alarmed_before", "wrong_joint", "fell_first",
     "false_alarms_per_hour",
 )  # fmt: skip
 VIEWS = {"all": "all faulty frames", "active": "faulty frames since the joint first reached its limit"}

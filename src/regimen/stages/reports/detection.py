@@ -16,6 +16,7 @@ COLUMNS = {
     "accuracy": "accuracy",
     "delay_steps": "median delay (steps)",
     "detected": "detected",
+    "alarmed_before": "named before the fault",
     "wrong_joint": "wrong joint",
     "fell_first": "fell first",
     "false_alarms_per_hour": "false alarms per hour",
