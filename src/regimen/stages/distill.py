@@ -22,7 +22,8 @@ class DistillCfg:
 
     Attributes:
         accept: reason to train on data that fail the quality checks; stored in the result.
-        memory_gb: limit for the data in memory, in GiB; the rest is read again in every epoch.
+        memory_gb: limit for the data in memory, in GiB: `failure_gru` and `image_encoder` read the rest again in every
+            epoch, `vintix` refuses histories beyond it. `bc` reads all demonstrations.
         keep_checkpoints: number of `step_*.pt` beside `last` and `best`.
     """
 

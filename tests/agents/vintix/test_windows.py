@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from helpers.history_files import rows, write
 from helpers.messages import assert_names, raises_naming
 from helpers.vintix_models import histories
+from regimen.agents.vintix import windows
 from regimen.agents.vintix.config import SamplingCfg
 from regimen.agents.vintix.windows import Task, Windows, load
 from regimen.data.histories.reader import open_histories
@@ -139,6 +141,29 @@ def test_tasks_that_do_not_fit_their_group_are_refused(tmp_path):
 def test_data_beyond_the_memory_allowed_are_refused_with_what_to_type(tmp_path):
     with raises_naming(DatasetError, "stage.memory_gb=0.1"):
         load([histories(tmp_path)], EVERY, 10, 0, 1000)
+
+
+def test_loading_takes_little_more_memory_than_the_rows(tmp_path, monkeypatch):
+    path = write(tmp_path, rows(12, 3000, length=100))
+    allowed = 3000 * 4 * (12 * (3 + 2 + 2) + 2 * (3 + 2 + 4))  # of the rows, and two copies of a history
+    load([path], EVERY, 10, 0, allowed)  # what is imported at the first use is no part of it
+    found = open_histories(path)  # to read the index takes a fixed amount, more than these histories
+    monkeypatch.setattr(windows, "open_histories", lambda path: found)
+    tracemalloc.start()
+    try:
+        (task,) = load([path], EVERY, 10, 0, allowed)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(task.rows["reward"]) == 36_000 and peak < allowed
+
+
+def test_a_share_of_the_histories_needs_memory_for_that_share(tmp_path):
+    path, late = write(tmp_path, rows(12, 400)), SamplingCfg(last_frac=0.1, held_out=0.0)
+    allowed = 4 * (12 * 40 * (3 + 2 + 2) + 2 * 400 * (3 + 2 + 4))
+    assert len(load([path], late, 10, 0, allowed)[0].rows["reward"]) == 480
+    with raises_naming(DatasetError, "stage.memory_gb=0.1"):
+        load([path], EVERY, 10, 0, allowed)
 
 
 def test_problems_are_named():

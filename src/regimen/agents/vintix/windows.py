@@ -7,8 +7,9 @@ here depends on the order of files or datasets: histories are sorted by content.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,7 +158,7 @@ def load(paths: Sequence[Path], cfg: SamplingCfg, context: int, seed: int, memor
         cfg: see `SamplingCfg`.
         context: tokens of a window.
         seed: of the choice of histories that are held out.
-        memory_bytes: limit for all rows.
+        memory_bytes: limit for all rows and what reading them takes.
 
     Raises:
         DatasetError: datasets of a task or group do not agree, histories are too short, or memory does not suffice.
@@ -165,31 +166,52 @@ def load(paths: Sequence[Path], cfg: SamplingCfg, context: int, seed: int, memor
     by_task: dict[str, list[Histories]] = {}
     for histories in map(open_histories, paths):
         by_task.setdefault(histories.task, []).append(histories)
-    _require_room(by_task, memory_bytes)
+    _require_room(by_task, cfg, memory_bytes)
     tasks = [_TaskHistories.of(name, by_task[name], cfg, context, seed) for name in sorted(by_task)]
     scaling = {group: _scaling(group, [t for t in tasks if t.group == group]) for group in {t.group for t in tasks}}
     return [one.task(cfg, context, scaling[one.group]) for one in tasks]
 
 
-def _require_room(by_task: dict[str, list[Histories]], memory_bytes: int) -> None:
+def _most_rows(histories: Histories, cfg: SamplingCfg) -> np.ndarray:
+    """Return the most rows that `_cut` can leave of each history, (H,)."""
+    return np.ceil(cfg.last_frac * histories.rows).astype(int)
+
+
+def _require_room(by_task: dict[str, list[Histories]], cfg: SamplingCfg, memory_bytes: int) -> None:
+    """Raise unless the rows of all histories fit, and two copies of the largest one while it is read.
+
+    Beside its observations and actions a history has up to four columns in its file, two of which are kept.
+    """
     every = [h for datasets in by_task.values() for h in datasets]
-    needed = sum(int(h.rows.sum()) * 4 * (h.observation_size + h.num_actions + 2) for h in every)
+    kept = sum(int(_most_rows(h, cfg).sum()) * 4 * (h.observation_size + h.num_actions + 2) for h in every)
+    needed = kept + 2 * max(int(h.rows.max()) * 4 * (h.observation_size + h.num_actions + 4) for h in every)
     if needed > memory_bytes:
         raise DatasetError(
-            f"These histories take {needed / 2**30:.1f} GiB, allowed are {memory_bytes / 2**30:.1f}: set "
+            f"These histories take up to {needed / 2**30:.1f} GiB, allowed are {memory_bytes / 2**30:.1f}: set "
             f"stage.memory_gb={needed / 2**30 + 0.1:.1f}, or leave datasets out."
         )
 
 
 @dataclass(frozen=True)
 class _TaskHistories:
-    """The histories of a task, some of them held out."""
+    """The histories of a task, some of them held out.
+
+    Attributes:
+        name: of the task.
+        group: its group's name.
+        about: widths of the group.
+        dataset: facts of its dataset.
+        rows: as in `Task`, before they are scaled.
+        begin: (H + 1,) first row of each history, and the number of all.
+        held: numbers of the histories that are held out.
+    """
 
     name: str
     group: str
     about: Group
     dataset: TaskDataset
-    histories: list[History]
+    rows: dict[str, np.ndarray]
+    begin: np.ndarray
     held: set[int]
 
     @classmethod
@@ -197,26 +219,55 @@ class _TaskHistories:
         first = datasets[0]
         for other in datasets[1:]:
             _require_same(name, first, other)
-        rows = [(row.sha256, h, number) for h in datasets for number, row in enumerate(h.about.files)]
-        histories = [_cut(h, number, cfg, context) for _, h, number in sorted(rows, key=lambda row: row[0])]
+        files = [(row.sha256, h, number) for h in datasets for number, row in enumerate(h.about.files)]
+        files.sort(key=lambda file: file[0])
         about = Group(first.observation_size, first.num_actions, first.discrete)
-        held = _held_out(len(histories), cfg.held_out, seed)
-        return cls(name, first.group, about, TaskDataset.of(first), histories, held)
+        rows, begin = _empty_rows(sum(int(_most_rows(h, cfg).sum()) for h in datasets), about), [0]
+        for _, histories, number in files:
+            begin.append(_fill(rows, begin[-1], _cut(histories, number, cfg, context)))
+        rows = {column: values[: begin[-1]] for column, values in rows.items()}
+        held = _held_out(len(files), cfg.held_out, seed)
+        return cls(name, first.group, about, TaskDataset.of(first), rows, np.array(begin), held)
 
-    @property
-    def learned(self) -> list[History]:
-        return [history for i, history in enumerate(self.histories) if i not in self.held]
+    def learned(self) -> Iterator[np.ndarray]:
+        """Yield the observations (n, D) of each history that is learned from."""
+        for i, (start, stop) in enumerate(pairwise(self.begin)):
+            if i not in self.held:
+                yield self.rows["observation"][start:stop]
 
     def task(self, cfg: SamplingCfg, context: int, scaling: Scaling) -> Task:
-        begin = np.cumsum([0, *map(len, self.histories)])
+        """Return the task; its rows are scaled in place."""
         starts: dict[bool, list[np.ndarray]] = {True: [np.zeros(0, dtype=int)], False: [np.zeros(0, dtype=int)]}
-        for i, history in enumerate(self.histories):
+        for i, (start, stop) in enumerate(pairwise(self.begin)):
             every = context if i in self.held else cfg.trajectory_sparsity
-            starts[i in self.held].append(begin[i] + _starts(history, context, every))
+            whole = bool(self.rows["begins"][start])
+            starts[i in self.held].append(start + _starts(stop - start, whole, context, every))
         train, val = np.concatenate(starts[False]), np.concatenate(starts[True])
-        counts = (len(self.histories) - len(self.held), len(self.held))
-        rows = _rows(self.histories, scaling)
+        count = len(self.begin) - 1
+        rows = {column: torch.from_numpy(values) for column, values in self.rows.items()}
+        rows["observation"].sub_(scaling.mean).div_(scaling.std)
+        rows["reward"].mul_(scaling.reward)
+        counts = (count - len(self.held), len(self.held))
         return Task(self.name, self.group, self.about, self.dataset, scaling, rows, train, val, counts)
+
+
+def _empty_rows(count: int, about: Group) -> dict[str, np.ndarray]:
+    """Return room for `count` rows; memory that is not written to is not taken."""
+    return {
+        "observation": np.empty((count, about.observation), np.float32),
+        "action": np.empty((count, about.action), np.float32),
+        "reward": np.empty(count, np.float32),
+        "begins": np.empty(count, bool),
+    }
+
+
+def _fill(rows: dict[str, np.ndarray], start: int, history: History) -> int:
+    """Copy a history into the rows from `start` on; return the row after its last."""
+    stop = start + len(history)
+    for column in ("observation", "action", "reward"):
+        rows[column][start:stop] = getattr(history, column)
+    rows["begins"][start:stop] = history.step_num == 0
+    return stop
 
 
 def _require_same(name: str, first: Histories, other: Histories) -> None:
@@ -250,15 +301,26 @@ def _held_out(count: int, share: float, seed: int) -> set[int]:
     return set(np.random.default_rng(seed).permutation(count)[:wanted].tolist())
 
 
-def _starts(history: History, context: int, every: int) -> np.ndarray:
+def _starts(length: int, whole: bool, context: int, every: int) -> np.ndarray:
     """Return the rows before the first tokens of windows; the last window ends where the history does, at its best.
 
     -1 stands for the window of a learner's first steps. A history that was cut within an episode has none: there is
     something before its first row.
+
+    Args:
+        length: rows of the history.
+        whole: whether an episode begins with its first row.
+        context: tokens of a window.
+        every: rows from one window to the next.
     """
-    last = len(history) - context - 1
-    first = [-1] if history.step_num[0] == 0 else []
+    last = length - context - 1
+    first = [-1] if whole else []
     return np.unique([*first, *range(0, last + 1, every), last])
+
+
+def _squares(gap: np.ndarray) -> np.ndarray:
+    """Return the sum of the squares (D,) of rows (n, D)."""
+    return np.asarray(np.einsum("nd,nd->d", gap, gap))
 
 
 def _scaling(group: str, tasks: list[_TaskHistories]) -> Scaling:
@@ -275,18 +337,9 @@ def _scaling(group: str, tasks: list[_TaskHistories]) -> Scaling:
                 f"Tasks {first.name} and {other.name} are both of the group {group}, but differ in widths or "
                 f"reward_scale: {own} and {its}. Give one of them another group."
             )
-    rows = np.concatenate([history.observation for one in tasks for history in one.learned])
-    mean, std = rows.mean(0, dtype=np.float64), rows.std(0, ddof=1, dtype=np.float64)
+    count = sum(len(part) for one in tasks for part in one.learned())
+    mean = sum(part.sum(0, dtype=np.float64) for one in tasks for part in one.learned()) / count
+    square = sum(_squares(part - mean) for one in tasks for part in one.learned())
+    std = np.sqrt(square / (count - 1))
     parts = [torch.from_numpy(part.astype(np.float32)) for part in (mean, std.clip(LEAST_STD))]
     return Scaling(parts[0], parts[1], float(first.dataset.reward_scale))
-
-
-def _rows(histories: list[History], scaling: Scaling) -> dict[str, torch.Tensor]:
-    observation = torch.from_numpy(np.concatenate([h.observation for h in histories]))
-    observation.sub_(scaling.mean).div_(scaling.std)
-    return {
-        "observation": observation,
-        "action": torch.from_numpy(np.concatenate([h.action for h in histories])),
-        "reward": torch.from_numpy(np.concatenate([h.reward for h in histories])) * scaling.reward,
-        "begins": torch.from_numpy(np.concatenate([h.step_num for h in histories]) == 0),
-    }
