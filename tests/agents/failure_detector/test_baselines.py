@@ -31,6 +31,11 @@ def test_the_rule_names_the_joint_furthest_below_its_threshold():
     assert rule.classes(peaks).tolist() == [0, 1, 2, 2]
 
 
+def test_the_rule_never_names_a_joint_that_did_not_fail_in_training():
+    rule = TorqueThreshold(layout(), 1, torch.tensor([0.0, 2.0]))
+    assert rule.classes(torch.tensor([[0.0, 3.0], [0.0, 1.0], [5.0, 0.0]])).tolist() == [0, 2, 2]
+
+
 def test_the_rule_is_tuned_to_the_limit(tmp_path):
     sets = open_sets(write_swing(tmp_path / "e.h5"))
     rule = TorqueThreshold.tuned(sets.train, 16, every=1)

@@ -45,7 +45,8 @@ class TorqueThreshold:
     Attributes:
         layout: where the torques are.
         window: steps over which the largest torque is taken.
-        thresholds: (J,) N·m; of several joints below theirs, the one the furthest below, in relation, is named.
+        thresholds: (J,) N·m; of several joints below theirs, the one the furthest below, in relation, is named; 0 for a
+            joint that is never named.
     """
 
     layout: Layout
@@ -81,7 +82,7 @@ class TorqueThreshold:
 
     def classes(self, peaks: torch.Tensor) -> torch.Tensor:
         """Return the class (…) for peaks (…, J)."""
-        relation, joint = (peaks / self.thresholds.clamp_min(1e-9)).min(-1)
+        relation, joint = (peaks / self.thresholds).masked_fill(self.thresholds <= 0, torch.inf).min(-1)
         return torch.where(relation < 1.0, joint + 1, 0)
 
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -98,7 +99,10 @@ def peak(layout: Layout, inputs: torch.Tensor, window: int) -> torch.Tensor:
 
 
 def _thresholds(peaks: torch.Tensor, target: torch.Tensor, candidates: int) -> torch.Tensor:
-    """Return for each joint the threshold (J,) with the highest F1 of `peak below it` for `that joint is faulty`."""
+    """Return for each joint the threshold (J,) with the highest F1 of `peak below it` for `that joint is faulty`.
+
+    It is 0 for a joint without faulty frames.
+    """
     chosen = []
     for joint in range(peaks.shape[1]):
         level, faulty = peaks[:, joint], target == joint + 1
