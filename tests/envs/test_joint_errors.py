@@ -10,6 +10,7 @@ import torch
 
 from helpers.tasks import CONF, make_env
 from regimen.config.compose import compose
+from regimen.envs.joint_errors import JointErrors
 from regimen.envs.manager_env import ManagerEnv
 from regimen.envs.terms import observations
 from regimen.orchestration.preflight import preflight
@@ -88,6 +89,12 @@ def test_errors_are_restored() -> None:
     fresh = arm()
     fresh.load_state_dict(arm().state_dict())
     assert torch.equal(observations.joint_pos_rel(fresh), fresh.state.joint_offset)
+
+
+def test_errors_that_were_saved_on_the_cpu_are_restored_on_the_device_of_the_robots() -> None:
+    errors = JointErrors(["knee"], 2, torch.device("meta"))  # stands for a GPU
+    errors.load_state_dict({"encoder_bias": torch.zeros(2, 1)})
+    assert errors.state_dict()["encoder_bias"].device.type == "meta"
 
 
 @pytest.mark.parametrize("quantity", ["encoder_bias", "joint_offset"])

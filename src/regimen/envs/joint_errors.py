@@ -61,4 +61,4 @@ class JointErrors:
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
-        self._errors = {name: errors.clone() for name, errors in state.items()}
+        self._errors = {name: errors.to(self._device, copy=True) for name, errors in state.items()}

@@ -76,6 +76,16 @@ def test_the_future_is_the_same_after_a_restore():
     assert other.state_dict() == {}
 
 
+def test_a_state_that_was_saved_on_the_cpu_is_restored_on_the_device_of_the_network():
+    one, _ = detector()
+    one.update({"discriminator": torch.randn(4, 6)}, NEVER)
+    other, net = detector()
+    net.to("meta")  # stands for a GPU
+    other.load_state_dict(one.state_dict())
+    restored = other.state_dict()
+    assert {value.device.type for value in (restored["hidden"], *restored["rule"].values())} == {"meta"}
+
+
 def test_estimates_may_be_used_where_gradients_are_computed():
     streaming, _ = detector()
     said = streaming.update({"discriminator": torch.randn(4, 6)}, NEVER)

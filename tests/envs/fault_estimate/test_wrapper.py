@@ -10,7 +10,9 @@ import torch
 from helpers.faulty_point_env import JOINTS, NUMBERED, ONSET, Counting, FaultyPoints, told
 from helpers.messages import raises_naming
 from regimen.config.compose import compose_config
+from regimen.config.task_schema import EstimateCfg
 from regimen.envs.conformance.check import factory, require_env
+from regimen.envs.fault_estimate.oracle import Oracle
 from regimen.envs.fault_estimate.wrapper import EstimatedEnv
 from regimen.system.errors import IOMismatchError
 
@@ -117,6 +119,23 @@ def test_a_detector_forgets_where_an_episode_begins_before_it_reads_its_first_ob
     obs, *_ = env.step(STILL)
     assert columns(obs)[0][:, 0].tolist() == pytest.approx([1 - 1 / 30] * 9)
     assert not columns(obs)[1].any()
+
+
+def test_a_state_that_was_saved_on_the_cpu_is_restored_on_the_device_of_the_env() -> None:
+    points = FaultyPoints(9)
+    points.device = torch.device("meta")  # stands for a GPU
+    env = EstimatedEnv(points, JOINTS, NUMBERED, Counting(9), 0)
+    env.load_state_dict(told("classifier").state_dict())
+    assert env.state_dict()["told"].device.type == "meta"
+
+
+def test_an_oracle_that_was_saved_on_the_cpu_is_restored_on_its_own_device() -> None:
+    oracle = Oracle(EstimateCfg(), "oracle", 2, 9, 0.1, torch.device("cpu"))
+    saved = oracle.state_dict()
+    oracle.told = oracle.told.to("meta")  # a generator cannot be made there
+    oracle.load_state_dict(saved)
+    restored = {name: value for name, value in oracle.state_dict().items() if name != "generator"}
+    assert restored and {value.device.type for value in restored.values()} == {"meta"}
 
 
 def test_every_mode_means_the_same_so_that_a_policy_of_one_fits_the_other() -> None:

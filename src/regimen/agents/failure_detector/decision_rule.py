@@ -94,7 +94,7 @@ class DecisionRule:
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         for name, value in state.items():
-            setattr(self, name, value.clone())
+            setattr(self, name, value.to(self.verdict.device, copy=True))
 
 
 def decide(cfg: DecisionCfg, probabilities: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

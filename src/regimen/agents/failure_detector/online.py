@@ -74,6 +74,6 @@ class StreamingDetector:
         if not state:
             self._state = self._rule = None
             return
-        self._state = state["hidden"].clone()
+        self._state = state["hidden"].to(self._net.scaler.mean.device, copy=True)
         self._rule = DecisionRule(self.decision, self._state.shape[1], self._state.device)
         self._rule.load_state_dict(state["rule"])

@@ -95,5 +95,5 @@ class Oracle:
         """Restore `state_dict`."""
         for name, value in state.items():
             if name != "generator":
-                setattr(self, name, value.clone())
+                setattr(self, name, value.to(self.told.device, copy=True))
         self.generator.set_state(state["generator"])

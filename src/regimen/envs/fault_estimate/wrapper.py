@@ -151,7 +151,7 @@ class EstimatedEnv(EnvWrapper):
         """Restore `state_dict`."""
         self.env.load_state_dict(state["env"])
         self._source.load_state_dict(state["estimate"])
-        self._columns = state["told"].clone()
+        self._columns = state["told"].to(self.device, copy=True)
 
 
 class _OracleEstimate:
