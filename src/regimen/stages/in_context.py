@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from regimen.stages.in_context_evaluation.results import EpisodeSeries, PolicyResult, ReturnScale
 
 
+SHARED_GOALS = "those with the same goal taken as independent"
+"""What intervals over envs leave out."""
+
+
 class InContext:
     """Compare policies over several episodes per env; resumes after the last completed policy."""
 
@@ -99,7 +103,7 @@ class InContext:
             "mask_rewards": cfg.mask_rewards,
             "seed": config.seed,
             "scores": asdict(scores),
-            "intervals": f"95 %: bootstrap of {cfg.bootstrap} resamples of the {cfg.envs} environments",
+            "intervals": f"95 %: bootstrap of {cfg.bootstrap} resamples of the {cfg.envs} environments, {SHARED_GOALS}",
             "git": git.to_dict() if (git := run.record.git) else None,
             "wall_s": wall_s,
         }
@@ -139,7 +143,7 @@ def print_table(rows: Sequence[EpisodeSeries], resamples: int, seed: int) -> Non
     """Print one row per policy."""
     from regimen.display.text_tables import TextTable, print_tables
 
-    title = "return per episode, with 95 % intervals: bootstrap over envs"
+    title = f"return per episode, with 95 % intervals: bootstrap over envs, {SHARED_GOALS}"
     table = []
     for row in rows:
         curve = row.curve(resamples, seed)
