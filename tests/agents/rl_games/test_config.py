@@ -13,6 +13,7 @@ pytest.importorskip("rl_games", reason="make rl_games")
 
 from helpers.messages import assert_names
 from helpers.tasks import CONF
+from regimen.agents.rl_games.config import RlGamesCfg
 from regimen.agents.runner.components import ComponentsCfg
 from regimen.agents.runner.config_keys import keys_of, required_keys
 from regimen.config.compose import compose
@@ -118,6 +119,21 @@ def test_a_pasted_configuration_composes_and_names_what_the_run_supplies(tmp_pat
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [
+        ({"max_epochs": 10, "max_frames": -1}, 10),
+        ({"max_epochs": -1, "max_frames": 1537}, 2),
+        ({"max_epochs": 10, "max_frames": 1536}, 1),
+        ({"max_epochs": 10, "max_frames": 10**10}, 10),
+        ({"max_epochs": None, "max_frames": 1.0e4}, 7),
+    ],
+)
+def test_the_first_limit_ends_the_training(settings, epochs):
+    cfg = RlGamesCfg(params={"config": {**settings, "horizon_length": 24}})
+    assert cfg.total_steps(64) == epochs * 24
+
+
 def test_the_keys_of_amp_in_isaacgymenvs_are_those_of_agent_amp(tmp_path):
     components = yaml.safe_load((CONF / "agent" / "amp.yaml").read_text())["components"]
     text = (
@@ -139,6 +155,8 @@ def test_the_keys_of_amp_in_isaacgymenvs_are_those_of_agent_amp(tmp_path):
         (["+agent.params.network_=1"], ("agent.params.network_", "network")),
         (["~agent.params.config.gamma"], ("params.config.gamma",)),
         (["~agent.params.config.max_epochs"], ("params.config.max_epochs", "max_frames")),
+        (["agent.params.config.max_epochs=-1", "+agent.params.config.max_frames=-1"], ("max_epochs", "max_frames")),
+        (["+agent.params.config.max_frames=many"], ("agent.params.config.max_frames", "many")),
         (["~agent.params.config"], ("params", "config")),
         (["agent.params.algo.name=a2c_continous"], ("a2c_continous", "a2c_continuous")),
         (["agent.params.model.name=logstd"], ("model", "continuous_a2c_logstd")),

@@ -54,6 +54,12 @@ def test_the_configuration_is_not_changed_and_seeds_are_kept():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_frames_of_all_envs_limit_a_training():
+    runner = build_runner(PointEnv(8))
+    runner.load({"params": changed(OWN, max_epochs=-1, max_frames=65)})
+    assert runner.run_train().epoch_num == 2
+
+
 def test_what_is_missing_unknown_or_taken_is_named():
     runner = build_runner(PointEnv(8))
     with raises_naming(ConfigError, "actor_critic", "network"):
@@ -73,6 +79,9 @@ def test_what_is_missing_unknown_or_taken_is_named():
     runner.load({"params": OWN})
     with raises_naming(ConfigError, "checkpoint"):
         runner.run_play()
+    runner.load({"params": changed(OWN, max_epochs=-1, max_frames=-1)})
+    with raises_naming(ConfigError, "max_epochs", "max_frames"):
+        runner.run_train()
     lacking = changed(OWN)
     del lacking["config"]["gamma"]
     runner.load({"params": lacking})

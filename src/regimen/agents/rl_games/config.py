@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from regimen.agents.runner import limits
 from regimen.agents.runner.components import ComponentsCfg
 from regimen.config.task_schema import above_zero
-from regimen.system.errors import did_you_mean
+from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.agents.runner.config_keys import Keys
@@ -84,13 +85,18 @@ class RlGamesCfg:
 
     def epoch_steps(self) -> int:
         """Return the env steps per env of an epoch."""
-        return int(self.settings.get("horizon_length") or self.settings.get("num_steps_per_episode", 1))
+        return limits.epoch_steps(self.settings)
 
     def total_steps(self, num_envs: int) -> int:
-        """Return the env steps per env of the whole training with N envs."""
-        if "max_frames" in self.settings:
-            return -(-int(self.settings["max_frames"]) // (num_envs * self.epoch_steps())) * self.epoch_steps()
-        return int(self.settings["max_epochs"]) * self.epoch_steps()
+        """Return the env steps per env of the whole training with N envs.
+
+        Raises:
+            ConfigError: neither `max_epochs` nor `max_frames` is a limit.
+        """
+        epochs = limits.epochs(self.settings, num_envs)
+        if epochs is None:
+            raise ConfigError(f"agent.params.config has no limit. {limits.EXPECTED}")
+        return epochs * self.epoch_steps()
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return the approximate memory of rollouts, or of the replay buffer, and of AMP's pairs of poses."""
@@ -168,8 +174,10 @@ class RlGamesCfg:
         by = self.components.algo.get(algo, "rl_games")
         for key in sorted(needed - supplied - self.settings.keys()):
             yield f"params.config.{key}: missing; {by} needs it for {algo}. Type +agent.params.config.{key}=<value>."
-        if not (self._count("max_epochs") or self._count("max_frames")):
-            yield "params.config.max_epochs: missing; the number of epochs of the training, or max_frames in its place."
+        wrong = [key for key in limits.KEYS if not isinstance(self.settings.get(key, -1), int | float | None)]
+        yield from (f"params.config.{key}={self.settings[key]}: expected a number." for key in wrong)
+        if not wrong and limits.epochs(self.settings, 1) is None:
+            yield f"params.config.max_epochs: the training has no limit. {limits.EXPECTED}"
 
     def _rates(self) -> list[str]:
         rate = self.settings.get("learning_rate")
@@ -179,10 +187,6 @@ class RlGamesCfg:
         """Return `pkg.mod:Class` of the chosen component, the name itself if it is one of rl_games."""
         name = str(self.params[kind]["name"])
         return self.components.of(kind).get(name, name)
-
-    def _count(self, key: str) -> bool:
-        value = self.settings.get(key)
-        return isinstance(value, int) and value > 0
 
     def _sizes(self, num_envs: int) -> Iterator[str]:
         """Yield numbers that do not divide each other."""

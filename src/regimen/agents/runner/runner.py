@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.agents.runner import library
+from regimen.agents.runner import library, limits
 from regimen.agents.runner.components import KINDS, ComponentsCfg
 from regimen.agents.runner.registry import Builder, Registry
 from regimen.system.errors import ConfigError
@@ -103,7 +103,7 @@ class Runner:
         return self.run_play(args) if args.get("play") and not args.get("train") else self.run_train(args)
 
     def run_train(self, args: Mapping[str, Any] | None = None) -> Any:
-        """Train until `max_epochs`; return the agent.
+        """Train until the first of `max_epochs` and `max_frames`; return the agent.
 
         Args:
             args: `checkpoint`, a file of rl_games to start from; `sigma`, the standard deviation to start with.
@@ -111,10 +111,11 @@ class Runner:
         from regimen.agents.runner.training import AgentTraining
 
         env, args = self._env(), args or {}
+        epochs = self.max_epochs
         self.agent, adapter = self.build_agent(env.io, env.num_envs, self.seed)
         training = AgentTraining(self.agent, adapter)
         _prepare(self.agent, args)
-        session = _Steps(self.max_epochs * epoch_steps(self.params))
+        session = _Steps(epochs * limits.epoch_steps(self.params["config"]))
         training.learn(env, session, None, self.seed)  # type: ignore[arg-type]
         return self.agent
 
@@ -141,10 +142,14 @@ class Runner:
 
     @property
     def max_epochs(self) -> int:
-        """Epochs of the whole training."""
-        epochs = int(self.params["config"].get("max_epochs", -1))
-        if epochs < 1:
-            raise ConfigError("params.config.max_epochs is missing: the number of epochs to train for.")
+        """Epochs of the whole training.
+
+        Raises:
+            ConfigError: neither `max_epochs` nor `max_frames` is a limit.
+        """
+        epochs = limits.epochs(self.params["config"], self._env().num_envs)
+        if epochs is None:
+            raise ConfigError(f"params.config has no limit. {limits.EXPECTED}")
         return epochs
 
     def build_agent(self, io: IOSpec, num_envs: int, seed: int) -> tuple[Any, EnvAdapter]:
@@ -219,7 +224,7 @@ class Runner:
         from rl_games.common.tr_helpers import DefaultRewardsShaper
 
         params = copy.deepcopy(self.params)
-        config, rows = params["config"], adapter.num_envs * int(params["config"].get("horizon_length", 1))
+        config = params["config"]
         on_gpu = self.device.type == "cuda"
         config |= {
             "name": "run", "full_experiment_name": "run", "env_name": "regimen", "num_actors": adapter.num_envs,
@@ -232,8 +237,8 @@ class Runner:
         config.setdefault("clip_actions", False)
         if "seq_len" in config:
             config.setdefault("seq_length", config.pop("seq_len"))
-        if "max_frames" in config:
-            config["max_epochs"] = -(-int(config.pop("max_frames")) // rows)
+        config["max_epochs"] = limits.epochs(config, adapter.num_envs) or -1
+        config.pop("max_frames", None)
         return params
 
     def _built(self, kind: str, name: str | None = None, **arguments: Any) -> Any:
@@ -290,12 +295,6 @@ class _Episodes:
         count = max(1, len(self.rewards))
         means = {"av_reward": sum(self.rewards) / count, "av_steps": sum(self.lengths) / count}
         return means | {"games": float(len(self.rewards))}
-
-
-def epoch_steps(params: Params) -> int:
-    """Return the env steps per env of an epoch."""
-    config = params["config"]
-    return int(config.get("horizon_length") or config.get("num_steps_per_episode", 1))
 
 
 def _name(params: Mapping[str, Any], kind: str) -> str:
