@@ -22,11 +22,12 @@ import torch
 from agents.test_skrl_ppo import assert_equal
 from helpers.messages import raises_naming
 from helpers.point_env import PointEnv
-from helpers.rl_games_parts import PPO, SAC, changed, rl_games_config
+from helpers.rl_games_parts import PPO, SAC, A2CAgent, changed, rl_games_config
 from helpers.trainings import new_run, train
 from regimen.agents.rl_games import RlGames
-from regimen.agents.runner import library
+from regimen.agents.runner import Runner, library
 from regimen.agents.runner.env_adapter import EnvAdapter
+from regimen.agents.runner.training import AgentTraining
 from regimen.config.schema import Config
 from regimen.envs.gym import GymEnv, GymEnvCfg
 from regimen.envs.hidden_goal import DarkRoom, DarkRoomCfg
@@ -90,6 +91,23 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, params, 
             k: v for k, v in other.items() if k not in ("time_s", "Perf/samples_per_s")
         }
     assert parts.record.warnings == whole.record.warnings == []
+
+
+def test_scalars_of_a_user_are_kept_whatever_their_names_begin_with():
+    class Measured(A2CAgent):
+        def write_stats(self, *args: Any) -> None:
+            super().write_stats(*args)
+            for name in ("rewards/energy", "rewards_smooth", "performance/power_w", "episode_lengths/longest"):
+                self.writer.add_scalar(name, 2.0, 0)
+
+    runner = Runner(PointEnv(8, length=5))
+    runner.algo.register("measured", Measured)
+    runner.load({"params": PPO | {"algo": {"name": "measured"}, "seed": 0}})
+    agent, adapter = runner.build_agent(runner.env.io, 8, 0)
+    AgentTraining(agent, adapter).learn(runner.env, session := Recorder(16), None, 0)
+    [_, row] = session.losses
+    own = {name for name in row if name.startswith(("rewards", "performance/", "episode_lengths", "shaped_rewards"))}
+    assert own == {"rewards/energy", "rewards_smooth", "performance/power_w", "episode_lengths/longest"}
 
 
 def test_seed_0_is_a_seed():

@@ -32,8 +32,14 @@ SKIP = (
 )  # fmt: skip
 """Attributes of agents that are no state: settings, what is filled again in each epoch, and what the run owns."""
 
-OF_THE_SESSION = ("performance/", "rewards", "shaped_rewards", "episode_lengths/", "info/epochs")
-"""Beginnings of the names of scalars that the training session logs itself."""
+TIMES = (
+    "step_inference_rl_update_fps", "step_inference_fps", "step_fps", "rl_update_time", "step_inference_time",
+    "step_time",
+)  # fmt: skip
+EPISODES = ("rewards", "shaped_rewards", "episode_lengths")
+OF_THE_SESSION = {f"performance/{name}" for name in TIMES} | {"info/epochs"}
+OF_THE_SESSION |= {f"{name}/{axis}" for name in EPISODES for axis in ("step", "iter", "time")}
+"""Names of scalars of rl_games that the training session logs itself."""
 
 
 class ScalarWriter:
@@ -48,7 +54,7 @@ class ScalarWriter:
 
     def add_scalar(self, name: str, value: Any, *_: Any, **__: Any) -> None:
         """Keep a scalar that the session does not log itself."""
-        if not name.startswith(OF_THE_SESSION):
+        if name not in OF_THE_SESSION:
             self.scalars[name] = float(value)
 
     def __getattr__(self, name: str) -> Any:
