@@ -174,7 +174,7 @@ class CollectMotion(Stage):
 
         from regimen.agents.policy_file import load_policy
 
-        policy = load_policy(bundle, env, config.seed)
+        policy, task = load_policy(bundle, env, config.seed), getattr(env, "env", env)  # below all wrappers
         settle, frames = round(self.cfg.settle_s / env.step_dt), round(self.cfg.seconds / env.step_dt) + 1
         obs, state = env.reset(seed=config.seed), None
         standing, rows = torch.ones(env.num_envs, dtype=torch.bool), []
@@ -184,7 +184,7 @@ class CollectMotion(Stage):
             obs, _, terminated, truncated, _ = env.step(action)
             standing &= ~(terminated | truncated).cpu()
             if step >= settle:
-                kinematics = env.kinematics()  # type: ignore[attr-defined]
+                kinematics = task.kinematics()
                 parts = [kinematics[name].cpu() for name in ("root_pos", "root_quat", "joint_pos")]
                 rows.append(torch.cat(parts, dim=1))
             run.progress(iteration=step + 1, iterations=settle + frames, note="recording")

@@ -23,7 +23,9 @@ from regimen.agents.amp.replay import ReplayRing
 from regimen.agents.rl_games import RlGames
 from regimen.agents.rl_games.config import RlGamesCfg
 from regimen.agents.runner.components import ComponentsCfg
+from regimen.config.compose import compose_config
 from regimen.config.schema import Config, HardwareCfg
+from regimen.envs import open_env
 from regimen.envs.motion.style_features import style_features
 from regimen.envs.sims.mujoco import MujocoWorldCfg
 from regimen.runs import checkpoint
@@ -188,6 +190,14 @@ def test_the_player_measures_the_style(one_epoch, tmp_path):
     env = make_env("go2_amp", 6, episode_length_s=0.1)
     figures = RlGames.play(bundle, env, "amp_continuous", 0)
     assert figures["games"] >= 6 and 0.0 <= figures["style_reward"] <= 1.0
+
+
+def test_the_clips_of_a_task_whose_policy_observes_a_fault_estimate():
+    estimate = ["env.estimate.mode=oracle", "env.estimate.joints=['.*calf.*']"]
+    env = open_env(compose_config(["task=go2_amp", "env.num_envs=6", *estimate]))
+    made = RlGames(amp_section(max_epochs=1), env.io, 6, torch.device("cpu"), 0)
+    made.learn(env, session := Session(8), None)
+    assert session.steps_done == 8
 
 
 def test_a_task_without_poses_or_an_unknown_loss_is_refused():

@@ -109,6 +109,12 @@ class AMPAgent(A2CAgent):
         self.amp_generator = torch.Generator(self.ppo_device).manual_seed(int(torch.randint(2**31, ())))
         self.amp_stats: dict[str, float] = {}
 
+    @property
+    def clips(self) -> Any:
+        """The `MotionLibrary` of the task, which is below all wrappers; None of a task without clips."""
+        env = self.vec_env.env
+        return getattr(getattr(env, "env", env), "motion", None)
+
     def init_tensors(self) -> None:
         """Allocate the transitions of a rollout (T, N, d), and the values at time-outs (T, N, 1).
 
@@ -116,7 +122,7 @@ class AMPAgent(A2CAgent):
             ConfigError: the task has no motion clips, or joints that no action moves.
         """
         super().init_tensors()
-        motion = getattr(self.vec_env.env, "motion", None)
+        motion = self.clips
         if motion is None:
             raise ConfigError("AMP needs motion clips: env.motion.clips={walk: {file: <name or .npz file>}}.")
         if motion.num_joints != self.num_joints:
@@ -178,7 +184,7 @@ class AMPAgent(A2CAgent):
 
     def _demo(self, n: int) -> torch.Tensor:
         """Return the style features (n, d) of transitions drawn from the clips."""
-        pairs = self.vec_env.env.motion.sample_pairs(n, self.amp_generator)
+        pairs = self.clips.sample_pairs(n, self.amp_generator)
         return style_features(pairs[:, 0], pairs[:, 1], self.vec_env.io.step_dt, self.num_joints)
 
     def _agent_rows(self, own: torch.Tensor, n: int) -> torch.Tensor:

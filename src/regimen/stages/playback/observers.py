@@ -36,10 +36,11 @@ def make_observers(
         page: that shows the rollout, of `browser_viewer.open_page`.
     """
     observers: list[RolloutObserver] = []
-    if getattr(env, "motion", None) is not None:
+    task = getattr(env, "env", env)  # below all wrappers
+    if getattr(task, "motion", None) is not None:
         from regimen.stages.playback.motion_comparison import MotionComparison
 
-        observers.append(MotionComparison(env))
+        observers.append(MotionComparison(task))
     if config.video:
         observers.append(VideoRecorder(run, env, cfg.video_seconds, cfg.video_length))
     if cfg.log_data:

@@ -61,6 +61,7 @@ def record(source: Source, title: str, seconds: float, check_stop: Callable[[], 
 
     config = single_env_config(source)
     env, bundle = open_env(config), load_bundle(config.policy)
+    task = getattr(env, "env", env)  # below all wrappers
     rows, fell_s = [], None
     try:
         assign_commands(config.env.evaluation, env)
@@ -69,7 +70,7 @@ def record(source: Source, title: str, seconds: float, check_stop: Callable[[], 
             obs, state = env.reset(seed=config.seed), None
             for step in range(min(round((SETTLE_S + seconds) / env.step_dt) + 1, env.max_episode_length - 1)):
                 check_stop()
-                found = env.kinematics()  # type: ignore[attr-defined]
+                found = task.kinematics()
                 rows.append(torch.cat([found[name][0] for name in ("root_pos", "root_quat", "joint_pos")]).cpu())
                 action, state = policy.act(obs, state)
                 obs, _, terminated, _, _ = env.step(action)
