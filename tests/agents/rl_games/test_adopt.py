@@ -52,6 +52,15 @@ def test_a_file_becomes_a_policy_that_acts_alike(tmp_path, io, capsys):
     assert torch.equal(policy.act(obs, None)[0], made.policy().act(obs, None)[0])
 
 
+def test_sizes_of_a_training_with_other_envs_play_no_part(tmp_path, io):
+    made, path = written(tmp_path, composed(), io, seed=4)
+    sizes = ["~agent.params.config.minibatch_size_per_env", "+agent.params.config.minibatch_size=32768"]
+    bundle = adopt(path, composed(*sizes), io, io.action.joints)
+    policy = RlGames.load_policy(bundle, io, torch.device("cpu"))
+    obs = {"policy": torch.randn(5, io.size())}
+    assert torch.equal(policy.act(obs, None)[0], made.policy().act(obs, None)[0])
+
+
 def test_joints_in_another_order(tmp_path, io):
     made, path = written(tmp_path, composed(), io, seed=4)
     bundle = adopt(path, composed(), io, ["elbow", "shoulder"])

@@ -6,6 +6,7 @@ network, the task the former, the user the latter.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ from regimen.agents.runner import library
 from regimen.system.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from regimen.agents.rl_games.config import RlGamesCfg
     from regimen.config.schema import Config
     from regimen.envs.vec_env import IOSpec
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict
 
+MINIBATCH = {"minibatch_size", "minibatch_size_per_env"}
 SAC_PARTS = ("actor", "critic", "critic_target")
 COLUMNS = ("a2c_network.actor_mlp.0.weight", "a2c_network.critic_mlp.0.weight", "running_mean_std.")
 """Beginnings of the names of tensors whose last dimension is the observation."""
@@ -45,12 +48,27 @@ def adopt(path: Path, config: Config, io: IOSpec, joints: list[str]) -> PolicyBu
     require_file_of(path, "rl_games")
     content = library.read_checkpoint(path)
     state = weights_of(path, content)
-    made = RlGames(config.agent, io, config.env.num_envs, torch.device("cpu"), 0)
+    agent = _with_sizes_that_fit(config.agent, config.env.num_envs)
+    made = RlGames(agent, io, config.env.num_envs, torch.device("cpu"), 0)
     _require_same(path, state, made.agent.model.state_dict(), io)
     if (moved := permutation(io, joints, config)) is not None:
         state = _reordered(state, *moved)
     weights = {"model": state, "num_envs": config.env.num_envs}
-    return adopted_bundle(path, config.agent, io, weights, joints, content.get("epoch"))
+    return adopted_bundle(path, agent, io, weights, joints, content.get("epoch"))
+
+
+def _with_sizes_that_fit(agent: RlGamesCfg, num_envs: int) -> RlGamesCfg:
+    """Return a copy of `agent` with minibatches of whole rollouts of N envs, for which an agent can be built.
+
+    Sizes of a training play no part in its policy, and those of a pasted configuration are for another N.
+    """
+    agent = copy.deepcopy(agent)
+    settings = agent.settings
+    for section in (settings, settings.get("central_value_config")):
+        if isinstance(section, dict) and MINIBATCH & section.keys():
+            section.pop("minibatch_size_per_env", None)
+            section["minibatch_size"] = agent.epoch_steps() * num_envs
+    return agent
 
 
 def weights_of(path: Path, content: StateDict) -> dict[str, torch.Tensor]:
