@@ -121,6 +121,14 @@ class Ring:
             self.at = (self.at + 1) % len(self.rows)
 
 
+class LateAgent(A2CAgent):
+    """Creates its ring when a training begins."""
+
+    def init_tensors(self) -> None:
+        super().init_tensors()
+        self.ring = Ring(4, self.obs_shape[0])
+
+
 class QuietModel(ModelA2CContinuousLogStd):
     """A model of the user: the library's, half as noisy."""
 

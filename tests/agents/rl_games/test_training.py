@@ -317,6 +317,12 @@ def test_a_player_of_the_user_plays_the_games_asked_for(tmp_path):
     assert RlGames.play(bundle, PointEnv(2, length=10, noise=0.0), f"{PARTS}:PatientPlayer", 3, games_num=5) == still
 
 
+def test_a_player_of_an_agent_that_creates_objects_in_init_tensors(tmp_path):
+    params = changed(PPO, max_epochs=1) | {"algo": {"name": "late"}}
+    bundle = trained(tmp_path, rl_games_config(params, algo={"late": f"{PARTS}:LateAgent"}))
+    assert RlGames.play(bundle, PointEnv(4, length=5), "a2c_continuous", 0)["games"] == 4
+
+
 def test_the_state_of_a_recurrent_policy(tmp_path):
     bundle = trained(tmp_path, rl_games_config(changed(RECURRENT, max_epochs=1)))
     env = PointEnv(3)

@@ -135,6 +135,14 @@ def test_an_object_that_a_new_agent_lacks_is_named():
         capture.load(target, capture.save(source))
 
 
+def test_an_object_that_an_agent_for_playing_lacks_is_left_out():
+    source, target = Held(5.0), Held()
+    source.inner, source.later = Schedule(), {"layer": nn.Linear(2, 2)}
+    capture = Capture((), ())
+    capture.load(target, capture.save(source), tolerate_absent=True)
+    assert target.inner is None and target.number == 5.0
+
+
 def test_another_architecture_is_named():
     source, target = Held(), Held()
     target.layer = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))

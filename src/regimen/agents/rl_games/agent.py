@@ -107,7 +107,8 @@ class RlGames:
         """
         made = cls.of_bundle(bundle, env.io, env.device)
         if "training" in bundle:
-            made.training.capture.load(made.agent, bundle["training"]["agent"]["agent"])
+            state = bundle["training"]["agent"]["agent"]
+            made.training.capture.load(made.agent, state, tolerate_absent=True)
         made.runner.params["seed"] = seed
         if games_num is not None:
             settings = made.runner.params["config"]

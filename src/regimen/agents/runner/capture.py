@@ -46,6 +46,7 @@ class Capture:
             external: objects that are saved elsewhere, such as the environment.
         """
         self.skip, self.omitted = set(skip), list[str]()
+        self._tolerates_absent = False
         self._external = {id(item) for item in external}
         self._seen: dict[int, object] = {}
 
@@ -55,14 +56,24 @@ class Capture:
         self._seen = {id(holder): holder}
         return self._attributes(holder, type(holder).__name__)
 
-    def load(self, holder: object, saved: dict[str, Saved]) -> None:
+    def load(self, holder: object, saved: dict[str, Saved], tolerate_absent: bool = False) -> None:
         """Restore `save` into an object that was constructed in the same way.
 
         Tensors of the same shape, modules, optimisers and objects keep their identity.
 
+        Args:
+            holder: the object.
+            saved: its state.
+            tolerate_absent: whether objects that `holder` does not have are left out, as in an agent that only plays,
+                whose `init_tensors` was not called.
+
         Raises:
             CheckpointError: naming an attribute that the object does not have, or whose type differs.
         """
+        self._tolerates_absent = tolerate_absent
+        self._load(holder, saved)
+
+    def _load(self, holder: object, saved: dict[str, Saved]) -> None:
         for name, value in saved.items():
             where = f"{type(holder).__name__}.{name}"
             _assign(holder, name, self._restored(getattr(holder, name, None), value, where))
@@ -150,6 +161,8 @@ class Capture:
         if kind == "dict":
             return self._dict(present, content, where)
         if present is None or isinstance(present, SCALARS):
+            if self._tolerates_absent:
+                return present
             raise CheckpointError(
                 f"{where} holds an object in the checkpoint, and none in a new agent: create it in `__init__` or in "
                 "`init_tensors`, so that a resumed training has it."
@@ -159,7 +172,7 @@ class Capture:
         elif kind == "module":
             self._load_module(present, content, saved[2], where)
         else:
-            self.load(present, content)
+            self._load(present, content)
         return present
 
     def _load_module(self, module: nn.Module, state: dict[str, Any], others: dict[str, Any], where: str) -> None:
@@ -175,7 +188,7 @@ class Capture:
         for name, attributes in others.items():
             part = module.get_submodule(name)
             part.training = attributes["training"][1]
-            self.load(part, {key: value for key, value in attributes.items() if key != "training"})
+            self._load(part, {key: value for key, value in attributes.items() if key != "training"})
 
     def _items(self, present: Any, kind: str, content: list[Saved | None], where: str) -> Any:
         same = isinstance(present, list | tuple | deque) and len(present) == len(content)
