@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("rl_games", reason="make rl_games")
@@ -58,6 +60,27 @@ def test_frames_of_all_envs_limit_a_training():
     runner = build_runner(PointEnv(8))
     runner.load({"params": changed(OWN, max_epochs=-1, max_frames=65)})
     assert runner.run_train().epoch_num == 2
+
+
+class Uneven(PointEnv):
+    """Env 0 ends in each step without a reward, env 1 in each tenth with a reward of 1 a step."""
+
+    def step(self, action: torch.Tensor) -> Any:
+        obs, _, terminated, _, info = super().step(0 * action)
+        self.steps = getattr(self, "steps", 0) + 1
+        ends = torch.tensor([True, self.steps % 10 == 0])
+        return obs, torch.tensor([0.0, 1.0]), ends, torch.zeros_like(terminated), info
+
+
+def test_the_first_episode_of_each_env_is_played_or_as_many_as_are_asked_for():
+    runner = build_runner(PointEnv(8))
+    runner.load({"params": OWN})
+    runner.run_train()
+    runner.env = Uneven(2, length=99)
+    assert runner.run_play() == {"av_reward": 5.0, "av_steps": 5.5, "games": 2.0}
+    runner.params["config"]["player"] = {"games_num": 2}
+    runner.env = Uneven(2, length=99)
+    assert runner.run_play() == {"av_reward": 0.0, "av_steps": 1.0, "games": 2.0}
 
 
 def test_what_is_missing_unknown_or_taken_is_named():

@@ -43,6 +43,7 @@ class EnvAdapter(IVecEnv):
         final_obs: observations after the last step, before the automatic reset.
         groups: observations after the last step, by group of the env.
         ended: (N,) episodes that ended in the last step.
+        seen_ends: where it is set, it gives the ends (N,) of the last step that the agent sees; otherwise it sees all.
     """
 
     def __init__(self, io: IOSpec, num_envs: int, device: torch.device, bounds: torch.Tensor | None = None) -> None:
@@ -57,6 +58,7 @@ class EnvAdapter(IVecEnv):
         self.io, self.num_envs, self.device, self.bounds = io, num_envs, device, bounds
         self.value: Callable[[AgentObs], torch.Tensor] | None = None
         self.gamma = 0.0
+        self.seen_ends: Callable[[], torch.Tensor] | None = None
         self.bonus: torch.Tensor | None = None
         self.groups: Obs = {}
         self.final_obs: Obs = {}
@@ -125,7 +127,8 @@ class EnvAdapter(IVecEnv):
         elif cut.any():
             successor = {k: v.nan_to_num() for k, v in self.agent_obs(self.final_obs).items()}
             self.bonus = self.gamma * cut[:, None] * self.value(successor)
-        return self.agent_obs(self.groups), reward.to(self.device), self.ended, infos
+        ends = self.ended if self.seen_ends is None else self.seen_ends().to(self.device)
+        return self.agent_obs(self.groups), reward.to(self.device), ends, infos
 
     def agent_obs(self, groups: Obs) -> AgentObs:
         """Return the observations under the library's names: `obs` (N, d), and `states` of the group `critic`."""

@@ -178,7 +178,8 @@ class Runner:
     def play(self, name: str, env: VecEnv, checkpoint: Path, args: Mapping[str, Any] | None = None) -> dict[str, float]:
         """Run a registered player; return mean reward and length of the episodes that it played, and their number.
 
-        What a method `figures` of the player returns is added.
+        Without `games_num` in the configuration, these are the first of each env: the first N to end would be the short
+        ones. What a method `figures` of the player returns is added.
 
         Args:
             name: of the player.
@@ -193,6 +194,9 @@ class Runner:
         given = params["config"].get("player") or {}
         params["config"]["player"] = {"games_num": env.num_envs, "print_stats": False, **given, "use_vecenv": True}
         player = self._built("player", name, params=params)
+        if "games_num" not in given and player.games_num * player.n_game_life == env.num_envs:
+            episodes.waiting[:] = True
+            adapter.seen_ends = lambda: episodes.counted
         player.restore(str(checkpoint))
         _override_sigma(player, args or {})
         with library.unchanged_process():
@@ -276,9 +280,16 @@ class _Steps:
 
 
 class _Episodes:
-    """Return and length of all episodes that end."""
+    """Return and length of episodes that end.
+
+    Attributes:
+        waiting: (N,) envs whose first episode is to be counted; until none is left, no others are counted.
+        counted: (N,) episodes that ended in the last step and are counted.
+    """
 
     def __init__(self, num_envs: int) -> None:
+        self.waiting = torch.zeros(num_envs, dtype=torch.bool)
+        self.counted = torch.zeros(num_envs, dtype=torch.bool)
         self.reward, self.length = torch.zeros(num_envs), torch.zeros(num_envs)
         self.rewards: list[float] = []
         self.lengths: list[float] = []
@@ -287,8 +298,10 @@ class _Episodes:
         self.reward += reward.cpu()
         self.length += 1
         done = (terminated | truncated).cpu()
-        self.rewards += self.reward[done].tolist()
-        self.lengths += self.length[done].tolist()
+        self.counted = done & self.waiting if self.waiting.any() else done
+        self.waiting = self.waiting & ~done
+        self.rewards += self.reward[self.counted].tolist()
+        self.lengths += self.length[self.counted].tolist()
         self.reward[done] = self.length[done] = 0.0
 
     def figures(self) -> dict[str, float]:
