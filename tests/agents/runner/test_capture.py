@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import collections
 import copy
+import enum
 import io
+import random
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -100,6 +103,62 @@ def test_a_saved_state_does_not_change_with_its_source():
         source.layer[0].weight.add_(1.0)
     assert torch.equal(saved["tensor"][1], kept[0][1])
     assert torch.equal(saved["layer"][1]["0.weight"], kept[1]["0.weight"])
+
+
+class Phase(enum.Enum):
+    WARM, ON = 0, 1
+
+
+@dataclass(frozen=True)
+class Stats:
+    mean: torch.Tensor
+    count: int = 0
+
+
+class Key:
+    """No key of a checkpoint."""
+
+
+class Curious:
+    def __init__(self) -> None:
+        self.network, self.config, self.draws = nn.Linear(2, 2), {"scale": 1.0}, random.Random(0)
+        self.stats = self.first = Stats(torch.zeros(1))
+        self.phase, self.visits, self.table = Phase.WARM, {("hip", 1): 0.3}, {Key: "constant"}
+
+
+class Library:
+    """Stands for an agent of the library."""
+
+    def __init__(self) -> None:
+        self.network, self.helper = nn.Linear(2, 2), Curious()
+        self.helper.alias = self.network
+
+
+def test_a_helper_object_of_an_agent_is_restored_whatever_its_attributes_are_called_and_hold():
+    source, target = Library(), Library()
+    held = source.helper
+    with torch.no_grad():
+        held.network.weight.fill_(7.0)
+        source.network.weight.fill_(7.0)
+    held.config["scale"], held.phase, held.stats = 3.0, Phase.ON, Stats(torch.ones(1), 4)
+    held.visits[("knee", 2)] = 5.0
+    held.draws.random()
+    capture = Capture((), (), ("network", "config"), Library.__module__.partition(".")[0])
+    held.__class__ = type("Curious", (), {"__module__": "elsewhere", "__init__": Curious.__init__})
+    capture.load(target, round_trip(capture.save(source)))
+    made = target.helper
+    assert torch.equal(made.network.weight, held.network.weight) and made.config == {"scale": 3.0}
+    assert not torch.equal(target.network.weight, source.network.weight), "of the library, and of its alias"
+    assert made.draws.random() == held.draws.random() and made.phase is Phase.ON
+    assert made.stats.count == 4 and made.stats.mean.item() == 1.0 and made.first.mean.item() == 0.0
+    assert made.visits == held.visits
+    assert made.table == {Key: "constant"} and capture.omitted == ["Library.helper.table (keys)"]
+
+
+def test_a_checkpoint_of_a_dict_without_tuples_as_keys_leaves_them():
+    target = Curious()
+    Capture((), ()).load(target, {"visits": ("dict", [["a", ("value", 2.0)]])})
+    assert target.visits == {("hip", 1): 0.3, "a": 2.0}
 
 
 def test_skipped_names_external_objects_and_what_cannot_be_saved():

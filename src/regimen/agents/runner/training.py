@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 
 SKIP = (
     "vec_env", "env_info", "observation_space", "action_space", "state_space", "writer", "writter", "algo_observer",
-    "diagnostics", "config", "central_value_config", "network", "train_dir", "experiment_dir", "nn_dir",
-    "summaries_dir", "experience_buffer", "values_dict", "rewards_shaper",
+    "diagnostics", "train_dir", "experiment_dir", "nn_dir", "summaries_dir",
 )  # fmt: skip
-"""Attributes of agents that are no state: settings, what is filled again in each epoch, and what the run owns."""
+"""Attributes that are no state: what the run owns."""
+
+SKIP_IN_LIBRARY = (
+    "config", "central_value_config", "network", "experience_buffer", "values_dict", "rewards_shaper",
+)  # fmt: skip
+"""Attributes of objects of rl_games that are no state: settings, and what is filled again in each epoch."""
 
 TIMES = (
     "step_inference_rl_update_fps", "step_inference_fps", "step_fps", "rl_update_time", "step_inference_time",
@@ -102,7 +106,7 @@ class AgentTraining:
             adapter: its environment.
         """
         self.agent, self.adapter, self.writer = agent, adapter, ScalarWriter()
-        self.capture = Capture(SKIP, [adapter, self.writer])
+        self.capture = Capture(SKIP, [adapter, self.writer], SKIP_IN_LIBRARY, "rl_games")
         self._restore: Callable[[], None] | None = None
         self._warned = False
         _replace_writer(agent, self.writer)
