@@ -46,6 +46,16 @@ class Module:
         elsewhere = self.imported(dotted)
         return submodule(*elsewhere) if elsewhere is not None else None
 
+    def imported_modules(self) -> Iterator[str]:
+        """Yield the dotted names of the modules that are imported anywhere in this one."""
+        for node in (node for statement in self.body for node in ast.walk(statement)):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                package = self._absolute(node)
+                yield package
+                yield from filter(None, (submodule(package, alias.name) for alias in node.names))
+
     def origin(self, expression: ast.expr) -> tuple[str, str] | None:
         """Return (module, name) of what a name, or a name of an imported module, stands for; None for others."""
         if isinstance(expression, ast.Name):

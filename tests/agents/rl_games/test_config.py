@@ -238,6 +238,27 @@ def test_a_component_adds_the_keys_that_its_source_reads():
     assert "ring_shift" in keys_of(ring).config and "ring_shift" not in keys_of(ComponentsCfg()).config
 
 
+def test_a_component_in_two_files_that_passes_a_section_on(tmp_path, monkeypatch):
+    (tmp_path / "own_builder.py").write_text(
+        "from rl_games.algos_torch.network_builder import A2CBuilder\n"
+        "from own_layers import Attention\n\n\n"
+        "class Mine(A2CBuilder):\n"
+        "    def load(self, params):\n"
+        "        super().load(params)\n"
+        "        self.attention = Attention(params, **params['attention'])\n"
+    )
+    (tmp_path / "own_layers.py").write_text(
+        "class Attention:\n    def __init__(self, params, heads):\n        self.rate = params['dropout_rate']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ["+agent.components.network={mine: own_builder:Mine}", "agent.params.network.name=mine"]
+    own += ["+agent.params.network.dropout_rate=0.1", "+agent.params.network.attention={heads: 2}"]
+    preflight(compose(["task=reach", "agent=rl_games", "hardware.threads=1", *own], [CONF]), tmp_path)
+    with pytest.raises(ConfigError, match="dropout_rat="):
+        typo = "+agent.params.network.dropout_rat=0.1"
+        preflight(compose(["task=reach", "agent=rl_games", "hardware.threads=1", *own, typo], [CONF]), tmp_path)
+
+
 def test_keys_of_the_library():
     keys = keys_of(ComponentsCfg())
     assert {"mini_epochs", "kl_threshold", "replay_buffer_size", "central_value_config"} <= keys.config

@@ -123,7 +123,7 @@ class RlGamesCfg:
         keys = config_keys.keys_of(self.components)
         yield from _unknown("params", self.params, {*SECTIONS, "diayn"})
         yield from self._setting_problems(keys)
-        yield from _network_problems(self.params["network"], keys.network)
+        yield from _network_problems(self.params["network"], keys)
         if not named and config["choices"]["stage"] == "train":
             yield from self._required()
             yield from self._rates()
@@ -162,7 +162,7 @@ class RlGamesCfg:
             if isinstance(value, dict):
                 yield from _unknown(f"params.config.{section}", value, known)
                 if isinstance(value.get("network"), dict):
-                    yield from _network_problems(value["network"], keys.network, f"params.config.{section}.network")
+                    yield from _network_problems(value["network"], keys, f"params.config.{section}.network")
 
     def _required(self) -> Iterator[str]:
         """Yield the settings that the algorithm cannot do without; rl_games raises a KeyError."""
@@ -234,12 +234,15 @@ def _unknown(path: str, section: Section, known: set[str]) -> Iterator[str]:
             yield f"{path}.{key}={section[key]}: nothing reads `{key}`. {did_you_mean(str(key), known)}"
 
 
-def _network_problems(section: Section, known: set[str], path: str = "params.network") -> Iterator[str]:
-    """Yield the keys of a network that its builder does not read; arguments of initialisers are those of torch."""
-    yield from _unknown(path, section, known)
+def _network_problems(section: Section, keys: Keys, path: str = "params.network") -> Iterator[str]:
+    """Yield the keys of a network that its builder does not read.
+
+    Arguments of initialisers are those of torch, and sections that are passed on have those of any class.
+    """
+    yield from _unknown(path, section, keys.network)
     for key, value in section.items():
-        if isinstance(value, dict) and not str(key).endswith(INITIALIZERS):
-            yield from _network_problems(value, known, f"{path}.{key}")
+        if isinstance(value, dict) and not str(key).endswith(INITIALIZERS) and key not in keys.passed_on:
+            yield from _network_problems(value, keys, f"{path}.{key}")
 
 
 def _shaper_keys() -> set[str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import functools
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from regimen.agents.runner.components import BUILT_IN, KINDS, LIBRARY, ComponentsCfg, ancestry
-from regimen.config.static_modules import Module, read
+from regimen.config.static_modules import Module, locate, read
 from regimen.system.errors import ConfigError
 
 SETTINGS = (
@@ -23,6 +25,7 @@ SETTINGS = (
 """Modules of rl_games that read `params.config`."""
 
 CENTRAL = ("algos_torch.central_value",)
+OWN = "regimen"
 NETWORKS = ("algos_torch.network_builder",)
 CONDITIONAL = (
     ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.BoolOp, ast.Match, ast.FunctionDef, ast.ClassDef, ast.Lambda,
@@ -42,12 +45,14 @@ class Keys:
         player: of `params.config.player`.
         central: of `params.config.central_value_config`.
         network: of `params.network`, at any depth.
+        passed_on: of sections that a user's component unpacks, as `**params['x']`, whose keys are those of any class.
     """
 
     config: set[str] = field(default_factory=set)
     player: set[str] = field(default_factory=set)
     central: set[str] = field(default_factory=set)
     network: set[str] = field(default_factory=set)
+    passed_on: set[str] = field(default_factory=set)
 
 
 def keys_of(components: ComponentsCfg) -> Keys:
@@ -64,16 +69,43 @@ def keys_of(components: ComponentsCfg) -> Keys:
                 keys.network.update(names)
                 keys.config.update(names)
                 keys.player.update(names)
+                keys.passed_on.update(_passed_on(source))
     return keys
 
 
 def _own_modules(target: str) -> Iterator[Module]:
-    """Yield the modules of a component and of its bases, without those of rl_games."""
+    """Yield the modules of a component and of its bases, and those that they import from their folder or package.
+
+    Modules of rl_games are left out, and of this project those in other folders.
+    """
     try:
         sources = {entry[1].name: entry[1] for entry in ancestry(target)}
     except ConfigError:
         return
-    yield from (source for name, source in sources.items() if name.partition(".")[0] != LIBRARY)
+    waiting = [source for name, source in sources.items() if name.partition(".")[0] != LIBRARY]
+    found = {source.name for source in waiting}
+    while waiting:
+        source = waiting.pop()
+        yield source
+        top = source.name.partition(".")[0]
+        for name in source.imported_modules():
+            if name in found or name.partition(".")[0] in sys.stdlib_module_names:
+                continue
+            found.add(name)
+            with suppress(ConfigError):
+                near = locate(name).parent == source.path.parent
+                if near or (name.partition(".")[0] == top and top != OWN):
+                    waiting.append(read(name))
+
+
+def _passed_on(module: Module) -> set[str]:
+    """Return the keys of sections that a module unpacks: `**d['k']`, `**d.get('k', {})`."""
+    keys: set[str] = set()
+    for node in (node for statement in module.body for node in ast.walk(statement)):
+        match node:
+            case ast.keyword(arg=None, value=value):
+                keys |= {key for _, key in _accesses([value])}
+    return keys
 
 
 @functools.cache
