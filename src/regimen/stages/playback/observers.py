@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regimen.stages.playback.rollout import RolloutObserver
 
@@ -36,7 +36,7 @@ def make_observers(
         page: that shows the rollout, of `browser_viewer.open_page`.
     """
     observers: list[RolloutObserver] = []
-    task = getattr(env, "env", env)  # below all wrappers
+    task: Any = getattr(env, "env", env)  # below all wrappers
     if getattr(task, "motion", None) is not None:
         from regimen.stages.playback.motion_comparison import MotionComparison
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def record(source: Source, title: str, seconds: float, check_stop: Callable[[], 
 
     config = single_env_config(source)
     env, bundle = open_env(config), load_bundle(config.policy)
-    task = getattr(env, "env", env)  # below all wrappers
+    task: Any = getattr(env, "env", env)  # below all wrappers
     rows, fell_s = [], None
     try:
         assign_commands(config.env.evaluation, env)
