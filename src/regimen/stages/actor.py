@@ -29,8 +29,8 @@ class ActorCfg:
         learner: address that the learner printed, such as `http://127.0.0.1:5588`.
         token: file with the learner's token; null, or set beside it: the environment variable REGIMEN_LEARNER_TOKEN.
         certificate: file of a certificate to trust, for https; null: those that the system trusts.
-        timeout_s: longest wait for one answer.
-        reconnect_s: longest time of attempts to reach the learner, such as one that is being continued.
+        timeout_s: longest wait for one answer; then the connection counts as lost.
+        reconnect_s: longest time of attempts to reach the learner again, such as one that is being continued.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("encoder",)
@@ -90,12 +90,12 @@ class Actor:
             StopRequested: the scheduler takes the machine away.
         """
         from regimen.agents.actor_learner.acting import act
+        from regimen.agents.actor_learner.http_channel import LearnerClient
         from regimen.agents.actor_learner.request_channel import RequestChannel
-        from regimen.system.message_client import MessageClient
 
         cfg = self.cfg
         name = f"{socket.gethostname()[:30]}.{run.id[:36]}.{secrets.token_hex(4)}"
-        client = MessageClient(
+        client = LearnerClient(
             cfg.learner,
             cfg.read_token(),
             cfg.timeout_s,

@@ -40,6 +40,10 @@ class ServerError(RegimenError):
     """A server cannot be reached, does not answer in time, or refuses; the message says what to do."""
 
 
+class UnreachableError(ServerError):
+    """A server cannot be reached, or does not answer in time."""
+
+
 class BusyError(ServerError):
     """A server has no place for another client at present."""
 
@@ -105,6 +109,7 @@ class MessageClient:
         reconnect_s: float = 20.0,
         certificate: Path | None = None,
         advice: str = "",
+        renew_silent: bool = False,
     ) -> None:
         """Connect at the first request.
 
@@ -115,6 +120,8 @@ class MessageClient:
             reconnect_s: longest time of attempts to connect.
             certificate: of the authority that signed the server's, or the server's own; None: those of the system.
             advice: sentence for the end of messages about a server that does not answer.
+            renew_silent: whether a connection without an answer for `timeout_s` is given up and renewed, as one that
+                was lost, for `reconnect_s`: a network that drops packets reports no loss. By default it is an error.
 
         Raises:
             ConfigError: the address is none, or the certificate cannot be read.
@@ -124,7 +131,7 @@ class MessageClient:
         parts = urllib.parse.urlsplit(url)
         assert parts.hostname is not None and parts.port is not None
         self.url, self.timeout_s, self.reconnect_s = url.rstrip("/"), timeout_s, reconnect_s
-        self._advice = f" {advice}" if advice else ""
+        self._advice, self._renew_silent = f" {advice}" if advice else "", renew_silent
         self._address = parts.hostname, parts.port
         self._context = None
         if parts.scheme == "https":
@@ -144,7 +151,8 @@ class MessageClient:
 
         Raises:
             BusyError: all connections of the server were in use for `reconnect_s`.
-            ServerError: no connection within `reconnect_s`, no answer within `timeout_s`, or a refusal without kind.
+            UnreachableError: no connection within `reconnect_s`, or no answer within `timeout_s`.
+            ServerError: a refusal without kind.
             RegimenError: of the kind that the server answered with.
             WireError: the answer is damaged.
         """
@@ -179,8 +187,9 @@ class MessageClient:
             except OSError as error:
                 connected = self._socket is not None
                 self.close()
-                if connected and isinstance(error, TimeoutError):
-                    raise ServerError(
+                silent = connected and isinstance(error, TimeoutError)
+                if silent and not self._renew_silent:
+                    raise UnreachableError(
                         f"{self.url} has not answered within {self.timeout_s:g} s: it is busy, or it hangs."
                         f"{self._advice}"
                     ) from None
@@ -193,7 +202,8 @@ class MessageClient:
                     since = now if connected else begun
                 if now - since + pause > self.reconnect_s:
                     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                    kind = BusyError if error.errno == errno.EBUSY else ServerError
+                    why = f"no answer within {self.timeout_s:g} s" if silent else why
+                    kind = BusyError if error.errno == errno.EBUSY else UnreachableError
                     raise kind(
                         f"{self.url} cannot be reached, tried for {self.reconnect_s:g} s: {why}.{self._advice}"
                     ) from None
@@ -282,7 +292,7 @@ def received_error(answer: wire.Message, url: str) -> RegimenError:
         return BusyError(f"{url}: {text}")
     if kind == FinishedError.__name__:
         return FinishedError(f"{url}: {text}")
-    if kind in ("ServerError", "RegimenError"):
+    if kind in ("ServerError", "UnreachableError", "RegimenError"):
         return ServerError(f"{url}: {text}")
     return ServerError(f"{url} failed: {kind}: {text}. The log of the server has the place.")
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,10 +16,10 @@ import numpy as np
 import pytest
 
 from regimen.agents.actor_learner.channel import Channel, InlineChannel, Mailbox, RowSender
-from regimen.agents.actor_learner.http_channel import LearnerServer
-from regimen.agents.actor_learner.request_channel import RequestChannel
+from regimen.agents.actor_learner.http_channel import LearnerClient, LearnerServer
+from regimen.agents.actor_learner.request_channel import LearnerUnreachableError, RequestChannel
 from regimen.system.errors import ConfigError
-from regimen.system.message_client import FinishedError, MessageClient, ServerError
+from regimen.system.message_client import FinishedError, ServerError
 from regimen.system.wire import WireError
 
 TOKEN = "a token of this test"
@@ -35,7 +37,7 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
             return InlineChannel(mailbox, "a")
         server = LearnerServer(mailbox, TOKEN)
         server.start()
-        channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 0.3), "a")
+        channel = RequestChannel(LearnerClient(server.url, TOKEN, 5.0, 0.3), "a")
         opened.extend((channel.close, server.stop))
         return channel
 
@@ -138,16 +140,16 @@ def test_figures_whose_answer_was_lost_count_once(monkeypatch: pytest.MonkeyPatc
     mailbox = Mailbox(SPEC, 10)
     server = LearnerServer(mailbox, TOKEN)
     server.start()
-    channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), "a")
-    receive, calls = MessageClient._reply_head, itertools.count()
+    channel = RequestChannel(LearnerClient(server.url, TOKEN, 5.0, 1.0), "a")
+    receive, calls = LearnerClient._reply_head, itertools.count()
 
-    def breaks(self: MessageClient, file: Any) -> Any:
+    def breaks(self: LearnerClient, file: Any) -> Any:
         head = receive(self, file)
         if next(calls) % 2 == 0:
             raise ConnectionResetError("cable")
         return head
 
-    monkeypatch.setattr(MessageClient, "_reply_head", breaks)
+    monkeypatch.setattr(LearnerClient, "_reply_head", breaks)
     for value in (1.0, 2.0):
         channel.stats({"return": value})
     assert next(calls) == 4
@@ -160,7 +162,7 @@ def test_a_learner_that_has_finished_waits_until_its_actors_heard_of_it() -> Non
     mailbox = Mailbox(SPEC, 10)
     server = LearnerServer(mailbox, TOKEN)
     server.start()
-    channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), "a")
+    channel = RequestChannel(LearnerClient(server.url, TOKEN, 5.0, 1.0), "a")
     channel.push({}, 0)
     mailbox.finish()
     begun = time.monotonic()
@@ -263,7 +265,7 @@ def test_several_actors_at_once_lose_nothing() -> None:
     server.start()
 
     def act(name: str) -> None:
-        channel = RequestChannel(MessageClient(server.url, TOKEN, 10.0, 1.0), name)
+        channel = RequestChannel(LearnerClient(server.url, TOKEN, 10.0, 1.0), name)
         sender = RowSender(channel, kept=200, batch=9)
         for number in range(100):
             sender.add(row(number))
@@ -291,7 +293,7 @@ def test_a_hundred_actors_are_connected_at_once() -> None:
     with ExitStack() as stack:
         stack.callback(server.stop)
         for number in range(100):
-            channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 0.5), f"actor{number}")
+            channel = RequestChannel(LearnerClient(server.url, TOKEN, 5.0, 0.5), f"actor{number}")
             stack.callback(channel.close)
             assert channel.push(rows(number, 1), 0) == 0
         assert sorted(int(parcel.rows["reward"][0]) for parcel in mailbox.take()) == list(range(100))
@@ -300,7 +302,7 @@ def test_a_hundred_actors_are_connected_at_once() -> None:
 def test_names_that_could_be_taken_for_one_another_are_refused() -> None:
     server = LearnerServer(Mailbox(SPEC, 10), TOKEN)
     server.start()
-    channels = [RequestChannel(MessageClient(server.url, TOKEN, 5.0, 0.2), "x" * count) for count in (80, 81)]
+    channels = [RequestChannel(LearnerClient(server.url, TOKEN, 5.0, 0.2), "x" * count) for count in (80, 81)]
     assert channels[0].push({}, 0) == -1
     with pytest.raises(ServerError, match="81"):
         channels[1].push({}, 0)
@@ -312,7 +314,7 @@ def test_names_that_could_be_taken_for_one_another_are_refused() -> None:
 def test_a_learner_that_is_gone_is_an_error_in_time() -> None:
     server = LearnerServer(Mailbox(SPEC, 10), TOKEN)
     server.start()
-    channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 0.2), "a")
+    channel = RequestChannel(LearnerClient(server.url, TOKEN, 5.0, 0.2), "a")
     channel.push({}, 0)
     server.stop()
     with pytest.raises(ServerError):
@@ -320,6 +322,31 @@ def test_a_learner_that_is_gone_is_an_error_in_time() -> None:
     with pytest.raises(ServerError):
         channel.weights(0)
     channel.close()
+
+
+def test_a_connection_that_falls_silent_is_renewed_until_the_learner_is_back() -> None:
+    """As where a network drops packets, and where the machine of a learner is gone."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        port = listener.getsockname()[1]
+        channel = RequestChannel(LearnerClient(f"http://127.0.0.1:{port}", TOKEN, 0.5, 20.0), "a")
+        answer = pool.submit(channel.push, rows(0, 3), 0)
+        with listener.accept()[0]:
+            listener.close()
+            server = LearnerServer(Mailbox(SPEC, 10), TOKEN, port=port)
+            server.start()
+            assert answer.result() == 2
+    channel.close()
+    server.stop()
+
+
+def test_a_learner_that_stays_silent_is_an_error_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        channel = RequestChannel(LearnerClient(f"http://127.0.0.1:{listener.getsockname()[1]}", TOKEN, 0.2, 0.3), "a")
+        begun = time.monotonic()
+        with pytest.raises(LearnerUnreachableError):
+            channel.push({}, 0)
+        assert 0.5 < time.monotonic() - begun < 3
+        channel.close()
 
 
 def test_a_learner_takes_as_many_rows_as_it_can_use_and_knows_which(connect: Connect) -> None:

@@ -20,7 +20,7 @@ from helpers.trainings import new_run, train
 from regimen.agents.actor_learner.acting import act
 from regimen.agents.actor_learner.actor_session import ActorSession
 from regimen.agents.actor_learner.channel import Mailbox
-from regimen.agents.actor_learner.http_channel import LearnerServer
+from regimen.agents.actor_learner.http_channel import LearnerClient, LearnerServer
 from regimen.agents.actor_learner.learner_session import LearnerSession
 from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.agents.rlpd.agent import Rlpd
@@ -30,7 +30,6 @@ from regimen.runs import checkpoint
 from regimen.runs.run import Run
 from regimen.system import wire
 from regimen.system.errors import ConfigError, StopRequested
-from regimen.system.message_client import MessageClient
 
 TOKEN = "a token of this test"
 
@@ -67,7 +66,7 @@ class Actors:
     def _work(self, name: str) -> None:
         channel = self._config.hardware.channel
         assert channel is not None
-        client = MessageClient(f"http://127.0.0.1:{channel.port}", TOKEN, 20.0, 20.0)
+        client = LearnerClient(f"http://127.0.0.1:{channel.port}", TOKEN, 20.0, 20.0)
         try:
             act(self._config, RequestChannel(client, name), name, self._ended.is_set, self.sessions.append)
         except BaseException as error:
@@ -228,7 +227,7 @@ def test_an_actor_that_comes_after_the_end_or_is_ended_leaves_no_row_behind(tmp_
         sessions: list[ActorSession] = []
 
         def acted(name: str) -> int:
-            channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), name)
+            channel = RequestChannel(LearnerClient(server.url, TOKEN, 5.0, 1.0), name)
             return act(config, channel, name, lambda: bool(sessions) and sessions[-1].steps >= 30, sessions.append)
 
         assert acted("a") == 30

@@ -17,15 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from regimen.agents.actor_learner.actor_group import END_GRACE_S, account_of, log_name
+from regimen.agents.actor_learner.http_channel import LearnerClient
 from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.runs import worker
 from regimen.runs.run import Run
 from regimen.system import distributed, files, listening, signals
-from regimen.system.message_client import MessageClient
 
 TOKEN_VARIABLE = "REGIMEN_CHANNEL_TOKEN"
 ANSWER_S, RECONNECT_S = 60.0, 5.0
-"""Longest wait for an answer of the learner, and for a lost connection."""
+"""Longest wait for an answer of the learner, and for a connection in place of a lost or silent one."""
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
     threading.Thread(target=_watch_learner, args=(ended,), daemon=True).start()
     run = Run.open(folder)
     try:
-        _act(run, name, MessageClient(url, token, ANSWER_S, RECONNECT_S, certificate), ended)
+        _act(run, name, LearnerClient(url, token, ANSWER_S, RECONNECT_S, certificate), ended)
     except Exception as error:
         if ended.is_set():
             return 0  # the learner is gone: this is no failure of the actor
@@ -50,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def _act(run: Run, name: str, client: MessageClient, ended: threading.Event) -> None:
+def _act(run: Run, name: str, client: LearnerClient, ended: threading.Event) -> None:
     worker.set_threads((run.config.get("hardware") or {}).get("threads"))
     from regimen.agents.actor_learner.acting import act
     from regimen.config.structured import load_config

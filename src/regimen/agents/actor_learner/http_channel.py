@@ -5,15 +5,42 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from regimen.agents.actor_learner.channel import Mailbox
-from regimen.agents.actor_learner.request_channel import Greet, actor_of, answer
+from regimen.agents.actor_learner.request_channel import Greet, LearnerUnreachableError, actor_of, answer
 from regimen.system import wire
-from regimen.system.message_client import FinishedError
+from regimen.system.message_client import BusyError, FinishedError, MessageClient, UnreachableError
 from regimen.system.message_server import MessageServer, Reply, Request, Tls
 
 ELSEWHERE = 512
 """Connections at once beside those of the run's own actors: of actors elsewhere, and of strangers without a token."""
+
+
+class LearnerClient(MessageClient):
+    """Carries the messages of a `RequestChannel` to a `LearnerServer`; a silent connection is renewed like a lost one.
+
+    A mailbox takes each request twice without harm, so none has to wait for a connection that a network has dropped.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        timeout_s: float,
+        reconnect_s: float,
+        certificate: Path | None = None,
+        advice: str = "",
+    ) -> None:
+        """Connect at the first request; see `MessageClient`."""
+        super().__init__(url, token, timeout_s, reconnect_s, certificate, advice, renew_silent=True)
+
+    def post(self, path: str, message: wire.Message) -> wire.Message:
+        """Send a message and return the answer; see `request_channel.Client`."""
+        try:
+            return super().post(path, message)
+        except (UnreachableError, BusyError) as error:
+            raise LearnerUnreachableError(str(error)) from None
 
 
 class LearnerServer:

@@ -162,7 +162,9 @@ class RayClient:
             except SilentError as error:
                 why = str(error)
             if time.monotonic() - begun + pause > self._silent_s:
-                raise ServerError(f"{HERE} does not answer, tried for {self._silent_s:g} s: {why}.")
+                raise request_channel.LearnerUnreachableError(
+                    f"{HERE} does not answer, tried for {self._silent_s:g} s: {why}."
+                )
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 

@@ -17,6 +17,10 @@ Greet: TypeAlias = Callable[[wire.Message], wire.Message]
 """Answers the first message of an actor, or raises what refuses it."""
 
 
+class LearnerUnreachableError(ServerError):
+    """An actor cannot reach its learner, or gets no answer in time; servers of simulators raise other kinds."""
+
+
 class Client(Protocol):
     """Carries messages; repeats a request whose answer was lost."""
 
@@ -24,7 +28,7 @@ class Client(Protocol):
         """Send a message and return the answer.
 
         Raises:
-            ServerError: there is none in time.
+            LearnerUnreachableError: there is none in time.
             RegimenError: the answer is an error.
         """
         ...
@@ -56,7 +60,7 @@ class RequestChannel:
 
         Raises:
             ConfigError: the learner has another task, agent or version.
-            ServerError: it does not answer in time.
+            LearnerUnreachableError: it does not answer in time.
         """
         return self._client.post("channel/hello", {"actor": self._actor, **greeting})
 
