@@ -17,14 +17,17 @@ from agents.rlpd.touch import touch_config
 from helpers.messages import raises_naming
 from helpers.trainings import new_run
 from regimen.agents.actor_learner import processes
+from regimen.agents.actor_learner.actor_group import account_of
 from regimen.agents.actor_learner.agreement import Agreement
 from regimen.agents.actor_learner.channel import Mailbox
-from regimen.agents.actor_learner.learner_session import learner_session
+from regimen.agents.actor_learner.http_channel import LearnerClient
+from regimen.agents.actor_learner.learner_session import LearnerSession, learner_session
 from regimen.agents.actor_learner.processes import ActorProcesses
+from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.config.schema import ChannelCfg, Config, HardwareCfg, RayCfg
 from regimen.runs.run import Run
-from regimen.system.errors import ConfigError, PreflightError, StopRequested
-from regimen.system.message_client import ServerError
+from regimen.system.errors import ConfigError, PreflightError, RegimenError, StopRequested
+from regimen.system.message_client import MessageClient, ServerError
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -92,7 +95,45 @@ def test_a_stop_while_the_channel_is_opened_is_no_failure(run: Run) -> None:
 
 
 def test_the_error_of_an_actor_is_the_error_of_the_run(run: Run) -> None:
-    (run.dir / "error").touch()
+    (run.dir / "error").write_text("ConfigError")
     with raises_naming(ConfigError, "actor0", "the camera is missing"):
         watch_until_it_fails(ActorProcesses(run, 1, "http://127.0.0.1:1", "token of a test", Mailbox({}, 10)))
     assert run.record.warnings == []
+
+
+def test_an_actor_that_had_no_answer_of_the_learner_is_started_again(run: Run) -> None:
+    with pytest.raises(ServerError) as unreachable:
+        RequestChannel(LearnerClient("http://127.0.0.1:1", "token of a test", 0.2, 0.1), "actor0.0.0").hello({})
+    (run.dir / "error").write_text(str(account_of(unreachable.value, "actor0.0.0", None)["error"]))
+    with raises_naming(ServerError, "actor0", "the camera is missing", "logs/actor0.log"):
+        watch_until_it_fails(ActorProcesses(run, 1, "http://127.0.0.1:1", "token of a test", Mailbox({}, 10)))
+    assert len(run.record.warnings) == 2
+
+
+def test_a_simulator_that_does_not_answer_its_actor_ends_the_run(run: Run) -> None:
+    with pytest.raises(ServerError) as unreachable:
+        MessageClient("http://127.0.0.1:1", "token of a test", 0.2, 0.1).post("env/step", {})
+    (run.dir / "error").write_text(str(account_of(unreachable.value, "actor0.0.0", None)["error"]))
+    with raises_naming(ServerError, "actor0", "the camera is missing"):
+        watch_until_it_fails(ActorProcesses(run, 1, "http://127.0.0.1:1", "token of a test", Mailbox({}, 10)))
+    assert run.record.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps_restored", "saved"), [("ConfigError", 0, 1), ("DivergedError", 0, 0), ("ConfigError", 7, 0)]
+)
+def test_what_was_learned_is_saved_before_the_error_of_an_actor_unless_a_value_diverged(
+    run: Run, kind: str, steps_restored: int, saved: int
+) -> None:
+    (run.dir / "error").write_text(kind)
+    training: Any = SimpleNamespace(steps_done=7, steps_restored=steps_restored)
+    mailbox, saves = Mailbox({}, 10), list[int]()
+    actors = ActorProcesses(run, 1, "http://127.0.0.1:1", "token of a test", mailbox)
+    learner = LearnerSession(run, training, mailbox, actors)
+    actors.start()
+    try:
+        with raises_naming(RegimenError, "actor0", "the camera is missing") as error:
+            learner.take(1, lambda: saves.append(training.steps_done))
+    finally:
+        actors.stop()
+    assert type(error.value).__name__ == kind and saves == [7] * saved

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from regimen.agents.actor_learner.request_channel import LearnerUnreachableError
 from regimen.system import wire
 from regimen.system.errors import DivergedError
 from regimen.system.message_client import PASSED_ON, ServerError, received_error
@@ -80,6 +81,8 @@ class ActorGroup(ABC):
     def watch(self) -> None:
         """Start an actor that died again, unless the run is to stop: then a signal may have ended the actor as well.
 
+        One that ended because the learner did not answer counts as dead: the learner runs, or it would not be here.
+
         Raises:
             RegimenError: it failed with an error, or died several times before it sent a row.
         """
@@ -89,15 +92,18 @@ class ActorGroup(ABC):
                 continue
             if self._run.stop_signal is not None:
                 return
+            how = end.how
             if end.account is not None:
-                raise _error(end.account, log_name(name))
+                if end.account.get("error") != LearnerUnreachableError.__name__:
+                    raise _error(end.account, log_name(name))
+                how = f"no answer of the learner: {str(end.account.get('message')).rstrip('.')}"
             self._failures[number] = 0 if self._mailbox.received(name) >= 0 else self._failures[number] + 1
             if self._failures[number] >= FAILURES:
                 raise ServerError(
-                    f"{log_name(name)} ended {FAILURES} times before it sent a row, the last time with {end.how}. "
+                    f"{log_name(name)} ended {FAILURES} times before it sent a row, the last time with {how}. "
                     f"Look at logs/{log_name(name)}.log of this run; then continue it by `resume=`."
                 )
-            self._run.warn(f"{log_name(name)} ended with {end.how}, and was started again")
+            self._run.warn(f"{log_name(name)} ended with {how}, and was started again")
             self._start(number)
 
     def _start(self, number: int) -> None:

@@ -19,7 +19,7 @@ from regimen.agents.actor_learner.mailbox_settings import MailboxSettings
 from regimen.agents.actor_learner.processes import ActorProcesses
 from regimen.agents.training_session import TrainingSession
 from regimen.system import listening, wire
-from regimen.system.errors import RegimenError
+from regimen.system.errors import DivergedError, RegimenError
 
 if TYPE_CHECKING:
     from regimen.agents.actor_learner.agreement import Agreement
@@ -78,13 +78,25 @@ class LearnerSession:
 
         Raises:
             StopRequested: a signal came; the checkpoint is written.
-            RegimenError: an actor failed.
+            DivergedError: a value of an actor's task is not finite.
+            RegimenError: an actor failed with another error; the checkpoint is written if there is anything new.
         """
         while True:
             self.run.check_stop(self.training.steps_done, save)
-            self._actors.watch()
+            self._watch(save)
             if parcels := self.mailbox.take(WAIT_S, limit):
                 return parcels
+
+    def _watch(self, save: Callable[[], Any]) -> None:
+        """Watch the actors; save a checkpoint where one of them ends the run, whose networks and buffers are sound."""
+        try:
+            self._actors.watch()
+        except DivergedError:
+            raise
+        except RegimenError:
+            if self.training.steps_done > self.training.steps_restored:
+                save()
+            raise
 
     def reports(self) -> list[dict[str, float]]:
         """Add the figures that arrived to the statistics; return those of the agent itself."""
