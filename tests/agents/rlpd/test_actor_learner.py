@@ -24,6 +24,7 @@ from regimen.agents.actor_learner.http_channel import LearnerClient, LearnerServ
 from regimen.agents.actor_learner.learner_session import LearnerSession
 from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.agents.rlpd.agent import Rlpd
+from regimen.agents.rlpd.episode_statistics import EpisodeStatistics
 from regimen.agents.rlpd.rows import row_spec, rows_of, transitions_of
 from regimen.config.schema import ChannelCfg, Config
 from regimen.runs import checkpoint
@@ -32,6 +33,8 @@ from regimen.system import wire
 from regimen.system.errors import ConfigError, StopRequested
 
 TOKEN = "a token of this test"
+INTERVENED = 4 + 3 + 2
+"""Column of the buffer: after the observations, the action, reward and mask."""
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +132,23 @@ def stop_after_a_row(run: Run, ended: threading.Event) -> None:
             return
 
 
+def test_a_period_in_which_a_learner_is_stopped_counts_all_of_its_steps_and_episodes() -> None:
+    episode = {"return": 1.0, "length": 8.0, "intervention_count": 1.0, "intervention_steps": 3.0}
+    whole, before, after = (EpisodeStatistics(1, 0.97) for _ in range(3))
+    for statistics in (whole, before):
+        statistics.add_interventions(torch.ones(40, dtype=torch.bool))
+        statistics.receive({**episode, "discounted_return": 0.7})
+    after.load_state_dict(before.state_dict())
+    for statistics in (whole, after):
+        statistics.add_interventions(torch.zeros(10, dtype=torch.bool))
+        statistics.receive({**episode, "return": 0.0, "discounted_return": 0.0})
+    assert after.means(50) == whole.means(50)
+    assert whole.means(50)["environment/intervention_share"] == 0.0, "a new period"
+    older = {name: value for name, value in before.state_dict().items() if name not in ("ended", "intervened")}
+    after.load_state_dict(older)
+    assert after.means(50) == {"environment/intervention_share": 0.0}
+
+
 @pytest.mark.slow
 def test_a_stopped_learner_resumes_with_every_row_once(tmp_path: Path) -> None:
     config = with_actors(touch_config(1, interval=20, max_steps=200), tmp_path / "token")
@@ -155,6 +175,9 @@ def test_a_stopped_learner_resumes_with_every_row_once(tmp_path: Path) -> None:
     assert len(rows) == 200 == len(torch.unique(rows, dim=0))
     position, following = rows[:, :2], rows[:, -4:-2]
     continued = (position[1:] == following[:-1]).all(dim=1).sum()
+    shares = [row["environment/intervention_share"] for row in run.metrics()]
+    intervened = rows[:, INTERVENED].view(-1, config.agent.log_period).mean(1)
+    assert shares == pytest.approx(intervened.tolist()), "periods in which it was stopped are whole"
     episodes = run.metrics()[-1]["Train/episode_length"]
     assert continued >= 199 - 2 * 200 / episodes, "but for the ends of episodes, each row begins where the last ended"
 

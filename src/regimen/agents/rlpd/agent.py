@@ -193,7 +193,6 @@ class Rlpd:
             self._fill_prior(env, session)
         else:
             self._restore_learner(resume)
-            self.episodes.load_state_dict(resume["episodes"])
 
     def row_spec(self) -> RowSpec:
         """Return the columns of a row that an actor sends."""
@@ -499,7 +498,8 @@ class Rlpd:
         if self._frames is not None:
             parts["frames"] = self._frames
         training = {name: part.state_dict() for name, part in {**parts, "episodes": self.episodes}.items()}
-        return {"policy": self.policy_state(), "training": {**training, "given": self.prior.capacity}}
+        training |= {"given": self.prior.capacity, "seconds": dict(self._seconds)}
+        return {"policy": self.policy_state(), "training": training}
 
     def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
         bundle = self._learner_state()
@@ -514,12 +514,13 @@ class Rlpd:
         self._open_buffers(state["given"] - capacity, held)
         for part in ("learner", "online", "prior"):
             getattr(self, part).load_state_dict(state[part])
+        self.episodes.load_state_dict(state["episodes"])
+        self._seconds = dict(state.get("seconds", {}))  # an older checkpoint has none
         if self._frames is not None:
             self._frames.load_state_dict(state["frames"])
 
     def _restore(self, state: StateDict) -> Obs:
         self._restore_learner(state)
-        self.episodes.load_state_dict(state["episodes"])
         if state.get("restarted"):
             self.episodes.begin_episodes()
         else:

@@ -88,13 +88,17 @@ class EpisodeStatistics:
         self._intervened += float(intervened.sum()) / self._num_envs
 
     def state_dict(self) -> StateDict:
-        """Return the sums of the running episodes and the last scores; to be called after `means`."""
-        return {name: total.clone() for name, total in self._running.items()} | {"unaided": list(self._unaided)}
+        """Return the sums of the running episodes, the last scores, and what was counted since the last `means`."""
+        running = {name: total.clone() for name, total in self._running.items()}
+        ended = {name: list(rows) for name, rows in self._ended.items()}
+        return {**running, "unaided": list(self._unaided), "ended": ended, "intervened": self._intervened}
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore `state_dict`."""
+        """Restore `state_dict`; one of an older checkpoint lacks what was counted since the last `means`."""
         self._running = {name: state[name].clone() for name in self._running}
         self._unaided.extend(state["unaided"])
+        self._ended = {name: list(rows) for name, rows in state.get("ended", {}).items()}
+        self._intervened = state.get("intervened", 0.0)
 
     def begin_episodes(self) -> None:
         """Reset the sums of the running episodes, for envs that begin new ones; the last scores stay."""
