@@ -77,6 +77,8 @@ class Arm:
 class ArmEnv(PointEnv):
     """Points seen by a camera of 4 x 6 pixels; an action above 5 makes the physics diverge."""
 
+    phases = ("far", "near")
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.io = IOSpec(self.io.observations, self.io.action, self.step_dt, images={"camera": [4, 6, 3]})

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from helpers.arm_env import SLOW, ArmEnv
+from helpers.messages import missing_names
 from helpers.served import TOKEN, Served, arm_config, as_client, served
 from regimen.config.schema import Config
 from regimen.envs import open_env
@@ -91,6 +92,7 @@ def test_pictures_experts_and_optional_methods_are_those_of_the_task(env: Remote
         assert equal(local.step(action), remote.step(action))
         for name in ("optimal_action", "distance_to_goal", "failing"):
             assert torch.equal(getattr(local, name)(), getattr(remote, name)())
+    assert env.phases == list(local.phases)
     theirs.reset(torch.tensor([1]))
     state = theirs.state_dict()
     assert state["acts"].tolist() == [5, 0, 5, 5]
@@ -331,6 +333,13 @@ def test_what_is_no_request_of_ours_is_refused_and_harms_no_one(server: Served, 
     other.close()
     env._number += 1  # that of the request to `env/__init__`, which was carried out as an error
     env.step(torch.zeros(4, 2))
+
+
+def test_motion_clips_are_refused_before_the_start() -> None:
+    for clip, refused in ({"file": "go2_walk"}, True), (None, False):
+        plain = {"env": {"motion": {"clips": {"walk": clip}}}, "hardware": {"scheduler": "slurm"}}
+        lines = RemoteEnvCfg().problems(plain)
+        assert [not missing_names(line, "env.motion.clips", "walk", "sim=mujoco") for line in lines] == [True] * refused
 
 
 def test_a_dead_port_is_named_before_the_start(compose_config: Callable[..., Config], monkeypatch: Any) -> None:

@@ -46,6 +46,7 @@ class RemoteEnv:
 
     Attributes:
         discrete_actions, symmetry, curriculum: see `VecEnv`; as the served env has them.
+        phases: names of the values of the label `phase`; None for a task without phases.
     """
 
     def __init__(self, cfg: RemoteEnvCfg, task: str | None, env: dict[str, Any], seed: int, video: bool) -> None:
@@ -75,6 +76,7 @@ class RemoteEnv:
         self.episode_length_s: float | None = opened["episode_length_s"]
         self.io = IOSpec.from_dict(opened["io"])
         self.discrete_actions: bool = opened["discrete_actions"]
+        self.phases: list[str] | None = opened["phases"]
         images = opened["symmetry"]
         self.symmetry = None if images is None else Symmetry(images["observations"], images["action"])
         self.curriculum = RemoteCurriculum(self) if opened["curriculum"] else None

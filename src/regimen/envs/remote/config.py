@@ -11,7 +11,7 @@ from regimen.config.yaml_io import PlainConfig
 from regimen.system.errors import ConfigError, RegimenError
 from regimen.system.version import __version__
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Number of the form of all messages; raised with each change that an older server or client cannot read."""
 
 TOKEN_VARIABLE = "REGIMEN_SIM_TOKEN"
@@ -57,6 +57,13 @@ class RemoteEnvCfg:
         lines += certificate_problems(self.certificate)
         if (config.get("stage") or {}).get("_target_") == "regimen.stages.serve.Serve":
             lines.append("stage=serve opens a simulator itself. Remove sim=remote.")
+        motion = (config.get("env") or {}).get("motion")
+        given = motion.get("clips") if isinstance(motion, dict) else None
+        if clips := [name for name, clip in (given or {}).items() if clip is not None]:
+            lines.append(
+                f"the task has motion clips, env.motion.clips={clips}: agents and films read them where the simulator "
+                "is, and no server sends them. Choose the simulator itself, such as sim=mujoco."
+            )
         if lines or (config.get("hardware") or {}).get("scheduler"):
             return lines
         try:

@@ -344,7 +344,7 @@ class SimulatorServer:
             self._limits.max_envs,
         )
         env = slot.open(config)
-        symmetry, curriculum = getattr(env, "symmetry", None), getattr(env, "curriculum", None)
+        symmetry, curriculum, phases = (getattr(env, name, None) for name in ("symmetry", "curriculum", "phases"))
         return {
             "io": env.io.to_dict(),
             "num_envs": env.num_envs,
@@ -354,6 +354,7 @@ class SimulatorServer:
             "discrete_actions": bool(getattr(env, "discrete_actions", False)),
             "symmetry": None if symmetry is None else symmetry.images,
             "curriculum": curriculum is not None,
+            "phases": None if phases is None else list(phases),
             "offers": [name for name in OPTIONAL if hasattr(env, name)],
             "lease_s": self._limits.lease_s,
         }
