@@ -33,6 +33,7 @@ from regimen.display import figures
 from regimen.display.intervals import iqm, iqm_interval
 from regimen.envs import open_env
 from regimen.runs import checkpoint
+from regimen.system import json_lines
 
 Row = dict[str, Any]
 """steps, wall_s, cpu_s, returns."""
@@ -62,7 +63,7 @@ def returns(config: Config, path: Path, episodes: int, seed: int) -> list[float]
 
 def our_curve(run: Path, experiment: str, episodes: int) -> list[Row]:
     """Return a row for each checkpoint of a training; CPU seconds, launch included, are known of the whole alone."""
-    rows, seconds = [], {row["step"]: row["time_s"] for row in figures.read_rows(run / "metrics.jsonl")}
+    rows, seconds = [], {row["step"]: row["time_s"] for row in json_lines.rows(run / "metrics.jsonl")}
     for path in sorted((run / "checkpoints").glob("step_*.pt")):
         config = compose_config([f"experiment={experiment}"])
         step, envs = int(path.stem.removeprefix("step_")), config.env.num_envs
@@ -118,7 +119,7 @@ def curve(name: str, seed: int, folder: Path, experiment: str, episodes: int) ->
 
 def measured_before(task: str) -> dict[str, dict[int, Curve]]:
     """Return the curves in `results/gym_sac.json` by program and seed, if they are of this task."""
-    data = json.loads(RESULT.read_text()) if RESULT.exists() else {"task": None}
+    data = json.loads(RESULT.read_text()) if RESULT.exists() else {"task": None, "curves": {}}
     return {n: {int(k): v for k, v in c.items()} for n, c in data["curves"].items()} if data["task"] == task else {}
 
 
