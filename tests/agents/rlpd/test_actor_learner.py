@@ -75,10 +75,17 @@ class Actors:
         except BaseException as error:
             self.errors.append(error)
 
-    def end(self) -> None:
-        self._ended.set()
+    def start_after(self, others: Actors, name: str) -> None:
+        """Start an actor once others have ended; a training without another actor waits for it."""
+        threading.Thread(target=lambda: (others.join(), self.start(name))).start()
+
+    def join(self) -> None:
         for thread in self._threads:
             thread.join()
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
 
 
 @contextmanager
@@ -200,7 +207,8 @@ def test_an_actor_with_other_settings_is_refused_by_name(tmp_path: Path) -> None
     config = with_actors(touch_config(1, max_steps=20), tmp_path / "token")
     other = copy.deepcopy(config)
     other.agent.gamma = 0.5
-    with acting(other, "stranger") as strangers, acting(config, "a"):
+    with acting(other, "stranger") as strangers, acting(config) as actors:
+        actors.start_after(strangers, "a")
         train(new_run(tmp_path, config), config)
     (error,) = strangers.errors
     with raises_naming(ConfigError, "agent.gamma=0.97"):
