@@ -213,6 +213,15 @@ class EnvWrapper:
         self._inner.close()
 
 
+def task_below(env: object) -> Any:
+    """Return the task below all wrappers, for what `VecEnv` does not name, such as `kinematics`.
+
+    Args:
+        env: of `open_env`; each wrapper has the task as `env`.
+    """
+    return getattr(env, "env", env)
+
+
 def is_solved(env: object) -> TypeGuard[SolvedTask]:
     """Return whether an environment has an `optimal_action`."""
     return hasattr(env, "optimal_action")

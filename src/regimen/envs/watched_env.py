@@ -16,6 +16,7 @@ import torch
 from regimen.envs.device_reads import DeviceReads
 from regimen.envs.finite import bad_column, bad_rows, diverged
 from regimen.envs.nan_dump import AFTER, MOST_ENVS, NanDump
+from regimen.envs.vec_env import task_below
 from regimen.system.distributed import rank
 from regimen.system.errors import DivergedError, IOMismatchError
 
@@ -58,7 +59,7 @@ class WatchedEnv:
         """
         self._inner, self._head = env, head
         self._last_obs: Obs | None = None
-        self.env: Any = getattr(env, "env", env)
+        self.env: Any = task_below(env)
         # A task that reads its device in each step brings the checks made here with it.
         reads = getattr(self.env, "reads", None)
         self._own_reads = not isinstance(reads, DeviceReads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from regimen.stages.base import Stage
 from regimen.system.errors import ConfigError
@@ -173,9 +173,10 @@ class CollectMotion(Stage):
         import torch
 
         from regimen.agents.policy_file import load_policy
+        from regimen.envs.vec_env import task_below
 
         policy = load_policy(bundle, env, config.seed)
-        task: Any = getattr(env, "env", env)  # below all wrappers
+        task = task_below(env)
         settle, frames = round(self.cfg.settle_s / env.step_dt), round(self.cfg.seconds / env.step_dt) + 1
         obs, state = env.reset(seed=config.seed), None
         standing, rows = torch.ones(env.num_envs, dtype=torch.bool), []

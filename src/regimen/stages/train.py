@@ -203,12 +203,13 @@ def _teacher(config: Config, env: VecEnv) -> Policy:
     from regimen.agents.policy_file import load_bundle, load_policy
     from regimen.agents.student.config import teacher_of_kind
     from regimen.agents.student.teachers import GroundTeachers
+    from regimen.envs.vec_env import task_below
 
     first = load_policy(load_bundle(config.policy), env, config.seed)
     if not config.experts:
         return first
     bundles = [load_bundle(path) for path in config.experts]
-    task: Any = getattr(env, "env", env)  # below all wrappers
+    task = task_below(env)
     kinds = task.terrain.terrain.kinds
     teacher = teacher_of_kind(list(dict.fromkeys(kinds)), [bundle.get("ground", []) for bundle in bundles])
     of_env = [teacher[kinds[column]] for column in task.terrain.columns.tolist()]

@@ -10,6 +10,7 @@ import time
 import urllib.parse
 from http import HTTPStatus
 from pathlib import Path
+from typing import ClassVar
 
 from regimen.system import wire
 from regimen.system.errors import (
@@ -99,7 +100,13 @@ class MessageClient:
     """A connection to a `MessageServer`. Not for several threads at once.
 
     A request whose answer was lost is sent again, so its receiver must take the same request twice without harm.
+
+    Attributes:
+        RENEWS_SILENT: whether a connection without an answer for `timeout_s` is given up and renewed, as one that was
+            lost, for `reconnect_s`: a network that drops packets reports no loss. By default it is an error.
     """
+
+    RENEWS_SILENT: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -109,7 +116,6 @@ class MessageClient:
         reconnect_s: float = 20.0,
         certificate: Path | None = None,
         advice: str = "",
-        renew_silent: bool = False,
     ) -> None:
         """Connect at the first request.
 
@@ -120,8 +126,6 @@ class MessageClient:
             reconnect_s: longest time of attempts to connect.
             certificate: of the authority that signed the server's, or the server's own; None: those of the system.
             advice: sentence for the end of messages about a server that does not answer.
-            renew_silent: whether a connection without an answer for `timeout_s` is given up and renewed, as one that
-                was lost, for `reconnect_s`: a network that drops packets reports no loss. By default it is an error.
 
         Raises:
             ConfigError: the address is none, or the certificate cannot be read.
@@ -131,7 +135,7 @@ class MessageClient:
         parts = urllib.parse.urlsplit(url)
         assert parts.hostname is not None and parts.port is not None
         self.url, self.timeout_s, self.reconnect_s = url.rstrip("/"), timeout_s, reconnect_s
-        self._advice, self._renew_silent = f" {advice}" if advice else "", renew_silent
+        self._advice = f" {advice}" if advice else ""
         self._address = parts.hostname, parts.port
         self._context = None
         if parts.scheme == "https":
@@ -188,7 +192,7 @@ class MessageClient:
                 connected = self._socket is not None
                 self.close()
                 silent = connected and isinstance(error, TimeoutError)
-                if silent and not self._renew_silent:
+                if silent and not self.RENEWS_SILENT:
                     raise UnreachableError(
                         f"{self.url} has not answered within {self.timeout_s:g} s: it is busy, or it hangs."
                         f"{self._advice}"

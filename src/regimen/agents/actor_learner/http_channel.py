@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 from regimen.agents.actor_learner.channel import Mailbox
 from regimen.agents.actor_learner.request_channel import Greet, LearnerUnreachableError, actor_of, answer
@@ -23,17 +22,7 @@ class LearnerClient(MessageClient):
     A mailbox takes each request twice without harm, so none has to wait for a connection that a network has dropped.
     """
 
-    def __init__(
-        self,
-        url: str,
-        token: str,
-        timeout_s: float,
-        reconnect_s: float,
-        certificate: Path | None = None,
-        advice: str = "",
-    ) -> None:
-        """Connect at the first request; see `MessageClient`."""
-        super().__init__(url, token, timeout_s, reconnect_s, certificate, advice, renew_silent=True)
+    RENEWS_SILENT = True
 
     def post(self, path: str, message: wire.Message) -> wire.Message:
         """Send a message and return the answer; see `request_channel.Client`."""

@@ -12,6 +12,7 @@ from regimen.agents.amp.model import discriminator_loss, gradient_penalty
 from regimen.agents.amp.replay import ReplayRing
 from regimen.agents.runner.style_checks import LOSSES
 from regimen.envs.motion.style_features import style_features
+from regimen.envs.vec_env import task_below
 from regimen.system.errors import ConfigError, did_you_mean
 
 
@@ -112,8 +113,7 @@ class AMPAgent(A2CAgent):
     @property
     def clips(self) -> Any:
         """The `MotionLibrary` of the task, which is below all wrappers; None of a task without clips."""
-        env = self.vec_env.env
-        return getattr(getattr(env, "env", env), "motion", None)
+        return getattr(task_below(self.vec_env.env), "motion", None)
 
     def init_tensors(self) -> None:
         """Allocate the transitions of a rollout (T, N, d), and the values at time-outs (T, N, 1).

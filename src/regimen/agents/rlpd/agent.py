@@ -31,7 +31,7 @@ from regimen.data.frame_store import FrameStore, frame_bytes, frames_bytes
 from regimen.data.transition_buffer import TransitionBuffer, Transitions, buffer_bytes
 from regimen.envs.controls.human import HumanControls
 from regimen.envs.encoded_images.description import EncoderDescription
-from regimen.envs.vec_env import DemonstratedTask
+from regimen.envs.vec_env import DemonstratedTask, task_below
 from regimen.system import wire
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
 from regimen.system.seeding import seed_all
@@ -578,7 +578,7 @@ def _demonstrated(env: VecEnv, without: str) -> DemonstratedTask:
     Raises:
         ConfigError: the task has no scripted expert.
     """
-    task = getattr(env, "env", env)
+    task = task_below(env)
     if not isinstance(task, DemonstratedTask):
         raise ConfigError(f"The task has no scripted expert. Type agent.{without}.")
     return task

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from regimen.envs.conformance.rollouts import Probe, expect
+from regimen.envs.vec_env import task_below
 
 FALL_S, STAND_S = 0.3, 0.4
 """Time in which robots fall from where they are placed, and in which their feet are then compared with the ground."""
@@ -27,7 +28,7 @@ BELOW_M, ABOVE_M = 0.03, 0.08
 def check_ground(probe: Probe) -> str:
     """Robots put down on each kind of ground touch it with a foot, at the height that the task reads there."""
     with probe.open(1) as env:
-        task: Any = getattr(env, "env", env)
+        task = task_below(env)
         placement, robot = getattr(task, "terrain", None), getattr(task, "robot", None)
         if placement is None or robot is None or not robot.feet:
             return "flat ground, or no feet: nothing to compare"
@@ -35,7 +36,7 @@ def check_ground(probe: Probe) -> str:
         kinds = list(dict.fromkeys(terrain.kinds))
         tiles = [(kind, level) for kind in kinds for level in sorted({0, terrain.levels - 1})]
     with probe.open(len(tiles)) as env:
-        task = getattr(env, "env", env)
+        task = task_below(env)
         task.terrain.fix([level for _, level in tiles], [terrain.kinds.index(kind) for kind, _ in tiles])
         _put_down(task)
         gap = _gaps(task)

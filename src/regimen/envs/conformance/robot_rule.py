@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from regimen.envs.conformance.rollouts import Probe, expect
+from regimen.envs.vec_env import task_below
 
 SMALL_RAD = 0.05
 SMALL_SHARE = 0.25
@@ -23,14 +24,14 @@ HEIGHT_M = 1.0
 def check_robot(probe: Probe) -> str:
     """A target moved at one joint changes the torque of that joint, as its stiffness and its effort limit say."""
     with probe.open(1) as env:
-        task: Any = getattr(env, "env", env)
+        task = task_below(env)
         robot, world = getattr(task, "robot", None), getattr(task, "world", None)
         if robot is None or world is None:
             return "the task has no robot: nothing to compare"
         expect(list(world.joints) == list(robot.joints), f"the sim has joints {world.joints}, Robot {robot.joints}")
         count = len(robot.joints)
     with probe.open(count + 1) as env:
-        task = getattr(env, "env", env)
+        task = task_below(env)
         stiffness, effort = (torch.tensor(v, device=env.device) for v in (robot.stiffness, robot.effort_limit))
         with_gains = getattr(task.world, "with_gains", torch.ones(count, dtype=torch.bool))
         small = torch.minimum(SMALL_SHARE * effort / stiffness, torch.full_like(effort, SMALL_RAD))

@@ -9,7 +9,7 @@ import torch
 
 from regimen.config.targets import resolve
 from regimen.envs.encoded_images.description import EncoderDescription
-from regimen.envs.vec_env import EnvWrapper
+from regimen.envs.vec_env import EnvWrapper, task_below
 from regimen.system.errors import CheckpointError, IOMismatchError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class EncodedEnv(EnvWrapper):
                 "agent=image_encoder data=[…]."
             )
         self._inner, self.encoder = env, encoder
-        self.env: Any = getattr(env, "env", env)
+        self.env: Any = task_below(env)
         self.num_envs, self.device = env.num_envs, env.device
         self.step_dt, self.max_episode_length = env.step_dt, env.max_episode_length
         self.io = encoder.description.extend(env.io)

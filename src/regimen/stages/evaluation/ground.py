@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from regimen.envs.vec_env import task_below
 from regimen.stages.evaluation.ground_cases import GroundCase
 from regimen.stages.evaluation.metrics import EpisodeResults, EvaluationMetrics, GroundMetrics, compute_metrics
 
@@ -29,7 +30,7 @@ def assign_ground(cases: list[GroundCase], env: VecEnv, commands: int) -> None:
     """Hold each env on the tile of its case; several of one case are spread over its columns. Nothing without cases."""
     if not cases:
         return
-    task: Any = getattr(env, "env", env)  # below all wrappers
+    task = task_below(env)
     turn = np.arange(env.num_envs) // commands
     chosen = [cases[i] for i in case_of_env(cases, env.num_envs, commands)]
     columns = [case.columns[turn[i] // len(cases) % len(case.columns)] for i, case in enumerate(chosen)]

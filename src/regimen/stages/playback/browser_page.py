@@ -15,6 +15,7 @@ import torch
 
 from regimen.display.figures import COLORS
 from regimen.envs.terms.events import change_joint_torque
+from regimen.envs.vec_env import task_below
 from regimen.stages.playback.robot_meshes import BodyPoses
 from regimen.system.errors import ConfigError
 
@@ -74,7 +75,7 @@ def task_of(env: VecEnv) -> ManagerEnv:
     Raises:
         ConfigError: it has no robot that could be shown.
     """
-    task: Any = getattr(env, "env", env)
+    task = task_below(env)
     if not hasattr(task, "robot") or not hasattr(task, "world"):
         raise ConfigError("The task has no robot of its own, so that the page has nothing to show. Type video=true.")
     return cast("ManagerEnv", task)

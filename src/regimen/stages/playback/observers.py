@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from regimen.envs.vec_env import task_below
 from regimen.stages.playback.rollout import RolloutObserver
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def make_observers(
         page: that shows the rollout, of `browser_viewer.open_page`.
     """
     observers: list[RolloutObserver] = []
-    task: Any = getattr(env, "env", env)  # below all wrappers
+    task = task_below(env)
     if getattr(task, "motion", None) is not None:
         from regimen.stages.playback.motion_comparison import MotionComparison
 

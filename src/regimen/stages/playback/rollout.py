@@ -14,7 +14,7 @@ from regimen.data.episodes.lengths import STALLED, SUCCESS, TERMINATED, TIMED_OU
 from regimen.display.text_tables import print_tables
 from regimen.envs.stall import StallRule
 from regimen.envs.term_tables import term_tables
-from regimen.envs.vec_env import DemonstratedTask
+from regimen.envs.vec_env import DemonstratedTask, task_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +68,7 @@ def roll_out(
         StopRequested: a signal asked to stop.
     """
     last_step = max((observer.last_step for observer in observers), default=0)
-    task, stall = getattr(env, "env", env), StallRule(env.num_envs)
+    task, stall = task_below(env), StallRule(env.num_envs)
     measured = task if isinstance(task, DemonstratedTask) else None
     with torch.inference_mode(), ExitStack() as stack:
         for observer in observers:

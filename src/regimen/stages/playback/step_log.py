@@ -16,6 +16,7 @@ from regimen.data.episodes.writer import EpisodeWriter
 from regimen.data.hdf5 import open_hdf5, reading
 from regimen.display import figures
 from regimen.envs.manager_env import ManagerEnv
+from regimen.envs.vec_env import task_below
 from regimen.stages.playback.rollout import RolloutObserver
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class StepLog(RolloutObserver):
         """
         self.path, self.last_step = path, steps
         self._env, self._ids = env, torch.tensor(env_ids, device=env.device)
-        inner = getattr(env, "env", env)  # the wrapper that adds a fault estimate
+        inner = task_below(env)
         self._task = inner if isinstance(inner, ManagerEnv) else None
         self._head = head | _names(env, self._task) | {"env_ids": list(env_ids)}
         action = env.io.action

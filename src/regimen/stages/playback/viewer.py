@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regimen.envs.sims.mujoco import MujocoWorld
+from regimen.envs.vec_env import task_below
 from regimen.stages.playback.rollout import RolloutObserver
 from regimen.system.errors import ConfigError
 
@@ -30,7 +31,7 @@ class Viewer(RolloutObserver):
         Raises:
             ConfigError: the env is not simulated by MuJoCo.
         """
-        task: Any = getattr(env, "env", env)
+        task = task_below(env)
         world = getattr(task, "world", None)
         world = getattr(world, "sim", world)  # behind actuators
         if not isinstance(world, MujocoWorld):

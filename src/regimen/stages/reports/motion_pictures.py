@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from regimen.envs.vec_env import task_below
 from regimen.stages.reports.side_by_side_video import FPS, GIF_FPS, captioned, single_env_config
 from regimen.stages.reports.sources import Source
 
@@ -61,7 +62,7 @@ def record(source: Source, title: str, seconds: float, check_stop: Callable[[], 
 
     config = single_env_config(source)
     env, bundle = open_env(config), load_bundle(config.policy)
-    task: Any = getattr(env, "env", env)  # below all wrappers
+    task = task_below(env)
     rows, fell_s = [], None
     try:
         assign_commands(config.env.evaluation, env)
