@@ -1,4 +1,4 @@
-"""Where a training by settings of rl_games ends. The settings are the section `params.config`."""
+"""End of a training by settings of rl_games, which are the section `params.config`."""
 
 from __future__ import annotations
 
